@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test lint types unit gradcheck test-all docs dist fuzz-audio clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "jaxspk needs Python 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+install: $(STAMP) ## make .venv and install everything into it
+
+demo: $(STAMP) ## train on synthetic voices, separate real ones, write a report
+	$(BIN)/python -m experiments.demo
+
+lint: $(STAMP) ## style and the import rule
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+unit: $(STAMP) ## tests and doctests but the slow ones
+	$(BIN)/pytest -q -n 2 -m "not slow" tests jaxspk
+
+gradcheck: $(STAMP) ## every gradient against independent witnesses
+	$(BIN)/pytest -q -n 2 -m "not slow" gradcheck
+
+test: lint types unit gradcheck ## all of the above
+
+test-all: lint types ## the slow tests too
+	$(BIN)/pytest -q -n 2
+
+docs: $(STAMP) ## the site, in docs/_build/html, offline and with warnings as errors
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+dist: $(STAMP) ## the wheel, in dist/
+	$(BIN)/python -m build --wheel --outdir dist
+
+fuzz-audio: $(STAMP) ## a million damaged audio files; resumes
+	$(BIN)/python -m tests.audio.fuzz --count 1000000
+
+clean: ## remove what make made, but not runs/
+	rm -rf $(VENV) build dist docs/_build *.egg-info

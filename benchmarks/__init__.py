@@ -1,0 +1,1 @@
+"""Side-by-side timings, each with its peer in the same run."""

@@ -1,0 +1,33 @@
+"""From recordings to batches: corpora, splits by speaker, synthetic voices, mixtures, the input pipeline."""
+
+from jaxspk.data._corpora import Scan as Scan
+from jaxspk.data._corpora import read_corpus as read_corpus
+from jaxspk.data._corpora import summarize as summarize
+from jaxspk.data._layouts import LAYOUTS as LAYOUTS
+from jaxspk.data._layouts import Layout as Layout
+from jaxspk.data._layouts import Problem as Problem
+from jaxspk.data._manifest import HELD_OUT_SPLITS as HELD_OUT_SPLITS
+from jaxspk.data._manifest import Gender as Gender
+from jaxspk.data._manifest import Manifest as Manifest
+from jaxspk.data._manifest import Utterance as Utterance
+from jaxspk.data._manifest import split_speakers as split_speakers
+from jaxspk.data._mixture_lists import MixtureList as MixtureList
+from jaxspk.data._mixture_lists import read_mixture_list as read_mixture_list
+from jaxspk.data._mixture_lists import write_mixture_list as write_mixture_list
+from jaxspk.data._mixtures import Mixture as Mixture
+from jaxspk.data._mixtures import MixtureConfig as MixtureConfig
+from jaxspk.data._mixtures import MixturePlan as MixturePlan
+from jaxspk.data._mixtures import Mixtures as Mixtures
+from jaxspk.data._mixtures import MixtureSource as MixtureSource
+from jaxspk.data._mixtures import mix as mix
+from jaxspk.data._pipeline import Batches as Batches
+from jaxspk.data._pipeline import Source as Source
+from jaxspk.data._pipeline import batches as batches
+from jaxspk.data._pipeline import mixture_batches as mixture_batches
+from jaxspk.data._pipeline import stack_mixtures as stack_mixtures
+from jaxspk.data._recordings import Recording as Recording
+from jaxspk.data._recordings import Recordings as Recordings
+from jaxspk.data._synthetic import default_cache as default_cache
+from jaxspk.data._synthetic import synthetic_corpus as synthetic_corpus
+from jaxspk.data._tables import read_table as read_table
+from jaxspk.data._tables import write_table as write_table

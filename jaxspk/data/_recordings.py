@@ -1,0 +1,92 @@
+"""Decoded recordings kept in memory: training draws the same utterances again and again."""
+
+import dataclasses
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from jaxspk import audio
+from jaxspk.errors import AudioError
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """A decoded utterance and how loud its speech is.
+
+    Args:
+      waveform: mono, at the rate it was asked for.
+      level: root mean square amplitude of the active part (ITU-T P.56), positive.
+    """
+
+    waveform: Float32[np.ndarray, " samples"]
+    level: float
+
+
+class Recordings:
+    """Utterances at one rate, decoded when first asked for; the least recently used are dropped past a bound.
+
+    Safe to share between threads and between sets of mixtures.
+
+    Args:
+      sample_rate: rate to resample to, in Hz.
+      max_bytes: bound on the samples held (four bytes each); one hour at 8 kHz takes 115 MB.
+    """
+
+    def __init__(self, sample_rate: int, *, max_bytes: int = 2**30) -> None:
+        self.sample_rate = sample_rate
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[Path, Recording] = OrderedDict()
+        self._unusable: dict[Path, str] = {}
+        self._lock = threading.Lock()
+
+    def get(self, path: Path) -> Recording:
+        """The recording in a file.
+
+        Raises:
+          AudioError: the file cannot be decoded or holds no active speech.
+        """
+        with self._lock:
+            kept = self._kept.get(path)
+            if kept is not None:
+                self._kept.move_to_end(path)
+                return kept
+            if path in self._unusable:
+                raise AudioError(self._unusable[path])
+        # Decoding outside the lock: two threads may decode one file twice, none waits for another's file.
+        try:
+            recording = _decode(path, self.sample_rate)
+        except AudioError as error:
+            with self._lock:
+                self._unusable[path] = str(error)
+            raise
+        self._keep(path, recording)
+        return recording
+
+    @property
+    def unusable(self) -> dict[Path, str]:
+        """Files that were asked for and could not be used, with the reason."""
+        with self._lock:
+            return dict(self._unusable)
+
+    def _keep(self, path: Path, recording: Recording) -> None:
+        with self._lock:
+            if path not in self._kept:
+                self._kept[path] = recording
+                self._bytes += recording.waveform.nbytes
+            while self._bytes > self._max_bytes and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                self._bytes -= dropped.waveform.nbytes
+
+
+def _decode(path: Path, sample_rate: int) -> Recording:
+    waveform, _ = audio.read_audio(path, sample_rate=sample_rate)
+    level = float(audio.active_level(waveform, sample_rate))
+    if not level > 0:
+        raise AudioError(f"{path}: holds no active speech; remove it from the corpus.")
+    # Shared by every mixture that is made of it: nobody may write into it.
+    waveform.flags.writeable = False
+    return Recording(waveform, level)

@@ -1,0 +1,311 @@
+"""Claims about a gradient, judged against the evidence."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxspk.testing._examples import Example, Function, Layout, Vector, is_floating, options_key
+from jaxspk.testing._witnesses import RESOLUTION, SHAKE, Evidence, Witness, gather_evidence
+
+DECIDES_FROM = 1e-6
+"""A mistake of this size in one coordinate, relative to the coordinate's scale, is caught in float64."""
+DECIDES_FROM_FLOAT32 = 1e-3
+"""The same in float32, relative to the largest entry of the gradient."""
+
+_FLOOR = 1e-8
+_FLOAT32_SHARE = 0.5 * DECIDES_FROM_FLOAT32
+_WELL_CONDITIONED = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Discrepancy:
+    """Where a claim lies furthest from a witness.
+
+    Attributes:
+      witness: the method that disagrees.
+      argument: position of the argument.
+      index: of the entry inside it.
+      claimed: the claimed derivative.
+      low: smallest right value; the two differ only at a kink.
+      high: largest right value.
+      relative_error: distance from the right values, relative to the coordinate's scale.
+      tolerated: the error that the witness's own bar would have excused.
+    """
+
+    witness: str
+    argument: int
+    index: tuple[int, ...]
+    claimed: float
+    low: float
+    high: float
+    relative_error: float
+    tolerated: float
+
+    def __str__(self) -> str:
+        right = f"{self.low!r}" if self.low == self.high else f"between {self.low!r} and {self.high!r}"
+        return (
+            f"argument {self.argument}{list(self.index)}: claimed {self.claimed!r}, {self.witness} says {right}; "
+            f"relative error {self.relative_error:.3g}, tolerated {self.tolerated:.3g}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One claim against the evidence at one input.
+
+    Attributes:
+      passed: no witness objects.
+      errors: worst relative error against every witness, where its bar decides at all.
+      worst: the largest discrepancy, of those that exceed their tolerance if there are any.
+      undecided: coordinates where no witness's bar is below ``DECIDES_FROM``.
+    """
+
+    passed: bool
+    errors: Mapping[str, float]
+    worst: Discrepancy | None
+    undecided: int
+
+
+def compare(claim: Vector, evidence: Evidence) -> Comparison:
+    """Judges one claimed gradient, coordinate by coordinate and along the random directions."""
+    errors: dict[str, float] = {}
+    found: list[tuple[bool, float, Witness, int, float]] = []
+    scale = _safe(evidence.scale)
+    claim = np.asarray(claim, np.float64)
+    for witness in evidence.witnesses:
+        distance, tolerance = _distance(claim, witness), evidence.tolerance(witness)
+        relative = np.where(distance > 0, distance / scale, 0.0)
+        decides = tolerance <= DECIDES_FROM * evidence.scale
+        errors[witness.name] = float(np.max(relative, initial=0.0, where=decides & np.isfinite(relative)))
+        fails = _exceeds(distance, tolerance)
+        shown = np.where(fails, relative, np.where(decides, relative, -1.0))
+        position = int(np.argmax(np.where(fails.any() & ~fails, -1.0, np.nan_to_num(shown, nan=np.inf))))
+        found.append(
+            (
+                bool(fails.any()),
+                float(relative[position]),
+                witness,
+                position,
+                float(tolerance[position] / scale[position]),
+            )
+        )
+    fails_along, along = _along(claim, evidence)
+    errors["random directions"] = float(along.max(initial=0.0))
+    failed = [entry for entry in found if entry[0]]
+    worst = max(failed or found, key=lambda entry: np.nan_to_num(entry[1], nan=np.inf))
+    _, relative_error, witness, position, tolerated = worst
+    argument, index = evidence.layout.locate(position)
+    discrepancy = Discrepancy(
+        witness.name,
+        argument,
+        index,
+        float(claim[position]),
+        float(witness.low[position]),
+        float(witness.high[position]),
+        relative_error,
+        tolerated,
+    )
+    undecided = int(np.sum((evidence.fine > DECIDES_FROM * evidence.scale) & (evidence.scale > 0)))
+    passed = not failed and not fails_along.any()
+    return Comparison(passed, errors, discrepancy, undecided)
+
+
+def rejected(claims: Vector, evidence: Evidence) -> Vector:
+    """Which of many claims ``[claims, coordinates]`` at one input some witness objects to."""
+    fails = np.zeros(len(claims), bool)
+    for witness in evidence.witnesses:
+        fails |= _exceeds(_distance(claims, witness), evidence.tolerance(witness)).any(-1)
+    return np.asarray(fails | _along(claims, evidence)[0].any(-1))
+
+
+def sizes(claims: Vector, right: Vector, evidence: Evidence) -> Vector:
+    """Size of each mistake: the largest change of a coordinate relative to its scale."""
+    with np.errstate(all="ignore"):
+        relative = np.abs(claims - right) / _safe(evidence.scale)
+    return np.where(np.isfinite(claims), np.where(evidence.scale > 0, relative, 0.0), np.inf).max(-1)
+
+
+def _distance(claims: Vector, witness: Witness) -> Vector:
+    """Distance to the interval of right values; a claim that is not finite is infinitely wrong."""
+    with np.errstate(all="ignore"):
+        distance = np.maximum(np.maximum(witness.low - claims, claims - witness.high), 0.0)
+    return np.where(np.isfinite(claims), np.nan_to_num(distance, nan=0.0), np.inf)
+
+
+def _exceeds(distance: Vector, tolerance: Vector) -> Vector:
+    # A claim that is not finite fails even where the witness says nothing, unless the witness is lost as well.
+    return np.where(np.isinf(distance), np.isfinite(tolerance), distance > tolerance)
+
+
+def _along(claims: Vector, evidence: Evidence) -> tuple[Vector, Vector]:
+    """Failures and relative errors along the random directions that cross no kink."""
+    slopes, directions = evidence.direction_slopes, evidence.directions
+    size = np.abs(directions) @ evidence.scale
+    with np.errstate(all="ignore"):
+        distance = np.abs(claims @ directions.T - slopes.low)
+        usable = ~slopes.kinks & np.isfinite(slopes.bars) & (size > 0)
+        fails = usable & (distance > np.maximum(4 * slopes.bars, 10 * _FLOOR * size))
+        relative = np.where(usable & (slopes.bars <= DECIDES_FROM * size), distance / _safe(size), 0.0)
+    return fails, np.nan_to_num(relative, nan=0.0, posinf=0.0)
+
+
+def _safe(scale: Vector) -> Vector:
+    return np.where(scale > 0, scale, 1.0)
+
+
+# --- Claims: what is to be proven, as functions of an example and a cotangent. ---
+
+Claim = Callable[[Example, Vector | None], Vector]
+
+
+def claim_of_rule(function: Function, layout: Layout) -> Claim:
+    """The gradient that JAX finds for ``function``, by its custom rule where it has one."""
+
+    return lambda example, cotangent: value_and_rule(function, layout, example, cotangent)[1]
+
+
+def value_and_rule(
+    function: Function, layout: Layout, example: Example, cotangent: Vector | None
+) -> tuple[Vector, Vector]:
+    """The value in its own shape, and the gradient that JAX finds, flat; both from one compiled function."""
+    run = _compiled_rule(function, layout.argnums, options_key(example.options))
+    value, gradients = run(_as_jax(example), _weights(cotangent, example))
+    return np.asarray(value, np.float64), layout.flatten(gradients)
+
+
+def claim_of_gradient(gradient: Function, layout: Layout) -> Claim:
+    """The gradient that a function written by hand returns; with ``cotangent`` where it takes one."""
+    takes_cotangent = accepts_cotangent(gradient)
+
+    def claim(example: Example, cotangent: Vector | None) -> Vector:
+        run = _compiled_gradient(gradient, options_key(example.options), takes_cotangent and cotangent is not None)
+        return layout.flatten(run(_as_jax(example), _weights(cotangent, example) if takes_cotangent else None))
+
+    return claim
+
+
+def accepts_cotangent(gradient: Function) -> bool:
+    """Whether a hand-written gradient takes the weights of the value's entries."""
+    try:
+        return "cotangent" in inspect.signature(gradient).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def value_of(function: Function, example: Example) -> Vector:
+    """The function's value at an example, in its own shape, as float64."""
+    value = _compiled_value(function, options_key(example.options))(_as_jax(example))
+    return np.asarray(value, np.float64)
+
+
+@functools.lru_cache(maxsize=512)
+def _compiled_value(function: Function, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    return jax.jit(lambda arguments: function(*arguments, **dict(options)))
+
+
+@functools.lru_cache(maxsize=512)
+def _compiled_rule(
+    function: Function, argnums: tuple[int, ...], options: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
+    def total(arguments: Any, cotangent: Any) -> Any:
+        def of(*differentiable: Any) -> Any:
+            rebuilt = list(arguments)
+            for position, argument in zip(argnums, differentiable, strict=True):
+                rebuilt[position] = argument
+            return function(*rebuilt, **dict(options))
+
+        value, pull = jax.vjp(of, *(arguments[i] for i in argnums))
+        weight = jnp.ones_like(value) if cotangent is None else cotangent.astype(value.dtype)
+        return value, pull(weight)
+
+    return jax.jit(total)
+
+
+@functools.lru_cache(maxsize=512)
+def _compiled_gradient(
+    gradient: Function, options: tuple[tuple[str, Any], ...], weighted: bool
+) -> Callable[..., Any]:
+    def total(arguments: Any, cotangent: Any) -> Any:
+        keywords = dict(options)
+        return gradient(*arguments, **keywords, cotangent=cotangent) if weighted else gradient(*arguments, **keywords)
+
+    return jax.jit(total)
+
+
+def _weights(cotangent: Vector | None, example: Example) -> Any:
+    """The cotangent in the dtype of the value: that of the arguments, float32 at least."""
+    if cotangent is None:
+        return None
+    wide = any(is_floating(a) and np.asarray(a).dtype == np.float64 for a in example.arguments)
+    return jnp.asarray(cotangent, np.float64 if wide else np.float32)
+
+
+def _as_jax(example: Example) -> tuple[Any, ...]:
+    return tuple(None if argument is None else jnp.asarray(argument) for argument in example.arguments)
+
+
+# --- float32 and bfloat16 against float64 at the same, already rounded, input. ---
+
+
+@dataclasses.dataclass(frozen=True)
+class LowPrecision:
+    """A gradient computed in a narrow type against the float64 gradient at the same input.
+
+    Attributes:
+      dtype: the narrow type.
+      error: worst error relative to the largest entry of the gradient, of the coordinates that the input's own
+        rounding moves by at most 64 units.
+      passed: no coordinate is off by more than the input's own rounding, or half of ``DECIDES_FROM_FLOAT32``,
+        explains.
+    """
+
+    dtype: str
+    error: float
+    passed: bool
+
+
+def compare_low_precision(claim: Vector, evidence: Evidence, dtype: str) -> LowPrecision:
+    """Judges a claim made in float32; for bfloat16 only the error is of interest."""
+    fails, relative = _low_precision(claim[None], evidence, float(jnp.finfo(dtype).eps))
+    return LowPrecision(dtype, float(relative.max(initial=0.0)), not bool(fails.any()))
+
+
+def rejected_low_precision(claims: Vector, evidence: Evidence) -> Vector:
+    """Which of many float32 claims are wrong."""
+    return np.asarray(_low_precision(claims, evidence, 0.0)[0].any(-1))
+
+
+def low_precision_evidence(
+    function: Function, example: Example, layout: Layout, cotangent: Vector | None, *, autodiff: bool, dtype: Any
+) -> Evidence:
+    """Evidence in float64 at the rounded input, shaken by the narrow type's own rounding unit."""
+    eps = float(jnp.finfo(dtype).eps)
+    return gather_evidence(
+        function, example.cast(dtype), layout, cotangent=cotangent, autodiff=autodiff, shake=max(eps, SHAKE)
+    )
+
+
+def _low_precision(claims: Vector, evidence: Evidence, eps: float) -> tuple[Vector, Vector]:
+    largest = float(evidence.scale.max(initial=0.0))
+    # Reverse mode comes first where it may testify: its bars are those of an input rounded to the narrow type.
+    witness = evidence.witnesses[0]
+    distance = _distance(claims, witness)
+    tolerance = np.maximum(2 * witness.bars, _FLOAT32_SHARE * largest)
+    fails = _exceeds(distance, tolerance)
+    decides = witness.bars <= _WELL_CONDITIONED * eps * largest
+    with np.errstate(all="ignore"):
+        relative = np.where(decides & (largest > 0), distance / (largest or 1.0), 0.0)
+    return fails, relative
+
+
+__all__ = [
+    "DECIDES_FROM", "DECIDES_FROM_FLOAT32", "RESOLUTION", "Claim", "Comparison", "Discrepancy", "LowPrecision",
+    "claim_of_gradient", "claim_of_rule", "compare", "compare_low_precision", "low_precision_evidence", "rejected",
+    "rejected_low_precision", "sizes", "value_of",
+]  # fmt: skip

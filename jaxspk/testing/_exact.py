@@ -1,0 +1,246 @@
+"""Witnesses on a definition in NumPy: complex step behind a guard, and exact rational dual numbers.
+
+Both take the formula as its source prints it, evaluated on other numbers than floats, so they share nothing
+with reverse mode, forward mode or differences of the JAX form.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+import numbers
+import types
+import warnings
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+
+from jaxspk.errors import ArgumentError
+from jaxspk.testing._examples import Vector
+
+_STEP = 1e-30
+_CIRCLE = 16
+
+
+def complex_step_gradient(
+    function: Callable[[Vector], Any], vector: Vector, scales: Vector | None = None
+) -> Vector | None:
+    r"""The gradient :math:`\operatorname{Im} f(x + ih e_k) / h` with :math:`h = 10^{-30}`, or None.
+
+    It is exact to rounding for an analytic function, and silently wrong through ``abs``, ``norm``, ``max`` or a
+    cast to float. The guard therefore takes the derivative once more, as Cauchy's integral over a small circle
+    of ordinary size; a function that is not analytic gives something else there, and the answer is None.
+
+    Args:
+      function: of one vector, to a real number; it must accept complex entries.
+      vector: where to differentiate, float64.
+      scales: natural length of each coordinate, ones by default.
+    """
+    lengths = np.ones_like(vector) if scales is None else scales
+    gradient = np.empty(len(vector))
+    # The guard: along one random direction and along each coordinate, on a circle of radius 2^-7.
+    turns = np.exp(2j * np.pi * np.arange(_CIRCLE) / _CIRCLE)
+    radius = 2.0**-7
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        try:
+            for k in range(len(vector)):
+                step = np.zeros(len(vector), complex)
+                step[k] = lengths[k]
+                value = np.asarray(function(vector + 1j * _STEP * step))
+                around = np.array([complex(function(vector + radius * turn * step)) for turn in turns])
+                gradient[k] = float(value.imag) / (_STEP * lengths[k])
+                circle = np.mean(around / turns) / (radius * lengths[k])
+                size = max(np.abs(around).max() / lengths[k], abs(gradient[k]))
+                if not abs(circle - gradient[k]) <= 1e-9 * size:
+                    return None
+        except (TypeError, ValueError, np.exceptions.ComplexWarning):
+            return None
+    return gradient if np.isfinite(gradient).all() else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dual:
+    """A rational number with its derivative, for exact forward mode through NumPy's object arrays."""
+
+    value: Fraction
+    slope: Fraction = Fraction(0)
+
+    def __add__(self, other: Any) -> "Dual":
+        other = _dual(other)
+        return Dual(self.value + other.value, self.slope + other.slope)
+
+    def __mul__(self, other: Any) -> "Dual":
+        other = _dual(other)
+        return Dual(self.value * other.value, self.value * other.slope + self.slope * other.value)
+
+    def __truediv__(self, other: Any) -> "Dual":
+        other = _dual(other)
+        quotient = self.value / other.value
+        return Dual(quotient, (self.slope - quotient * other.slope) / other.value)
+
+    def __pow__(self, power: int) -> "Dual":
+        if not isinstance(power, numbers.Integral):
+            raise ArgumentError(f"a dual number may only be raised to a whole power, got {power!r}.")
+        power = int(power)
+        if power == 0:
+            return Dual(Fraction(1))
+        return Dual(self.value**power, power * self.value ** (power - 1) * self.slope)
+
+    def __neg__(self) -> "Dual":
+        return Dual(-self.value, -self.slope)
+
+    def __sub__(self, other: Any) -> "Dual":
+        return self + -_dual(other)
+
+    def __rsub__(self, other: Any) -> "Dual":
+        return _dual(other) - self
+
+    def __rtruediv__(self, other: Any) -> "Dual":
+        return _dual(other) / self
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def conjugate(self) -> "Dual":
+        """Itself: NumPy asks for it in products of matrices."""
+        return self
+
+    # Comparisons look at the value alone, as a branch of a program would.
+    def __lt__(self, other: Any) -> bool:
+        return self.value < _dual(other).value
+
+    def __le__(self, other: Any) -> bool:
+        return self.value <= _dual(other).value
+
+    def __gt__(self, other: Any) -> bool:
+        return self.value > _dual(other).value
+
+    def __ge__(self, other: Any) -> bool:
+        return self.value >= _dual(other).value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dual | numbers.Real) and self.value == _dual(other).value
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __float__(self) -> float:
+        raise TypeError("a dual number cannot become a float: the function is not exact at this point.")
+
+
+def exact_gradient(function: Callable[[Vector], Any], vector: Vector) -> tuple[Fraction, list[Fraction]]:
+    """Value and gradient of a polynomial or rational function, without rounding.
+
+    Args:
+      function: of one object array of :class:`Dual`, to one of them; +, -, \\*, / and whole powers only.
+      vector: float64 entries, taken as the rational numbers that they are.
+
+    Returns:
+      The value, and one derivative for each coordinate.
+
+    Raises:
+      TypeError: the function turns its argument into floats, or needs a root or an exponential.
+    """
+    exact = [Fraction(float(entry)) for entry in vector]
+    value, slopes = Fraction(0), []
+    for k in range(len(exact)):
+        point = np.empty(len(exact), object)
+        point[:] = [Dual(entry, Fraction(int(i == k))) for i, entry in enumerate(exact)]
+        result = np.asarray(function(point), object).item()
+        if not isinstance(result, Dual | Fraction | int):
+            raise TypeError(f"the function returned {type(result).__name__} instead of an exact number.")
+        result = _dual(result)
+        value = result.value
+        slopes.append(result.slope)
+    return value, slopes
+
+
+def _dual(number: Any) -> Dual:
+    if isinstance(number, Dual):
+        return number
+    if isinstance(number, numbers.Rational):
+        return Dual(Fraction(number))
+    # Hyperparameters arrive as floats, which are rational numbers too.
+    return Dual(Fraction(float(number)))
+
+
+# --- Definitions on other numbers than floats. ---
+
+
+class _AnyNumbers:
+    """NumPy for a definition that is to run on complex or exact numbers: casts to float are left out."""
+
+    def __init__(self) -> None:
+        self.linalg = types.SimpleNamespace(norm=_norm)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def asarray(values: Any, dtype: Any = None, **options: Any) -> Vector:
+        array = np.asarray(values)
+        return array if array.dtype.kind in "cO" else np.asarray(values, dtype, **options)
+
+    @staticmethod
+    def array(values: Any, dtype: Any = None, **options: Any) -> Vector:
+        array = np.array(values)
+        return array if array.dtype.kind in "cO" else np.array(values, dtype, **options)
+
+    @staticmethod
+    def zeros(shape: Any, dtype: Any = None) -> Vector:
+        # Entries that are assigned later may be of any kind, and a whole 0 adds to all of them.
+        zeros = np.empty(shape, object)
+        zeros[...] = 0
+        return zeros
+
+    zeros_like = staticmethod(lambda array, dtype=None: _AnyNumbers.zeros(np.shape(array)))
+
+
+def _norm(vector: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The Euclidean norm continued to complex numbers, where it is analytic."""
+    return np.sqrt(np.sum(vector * vector, axis=axis, keepdims=keepdims))
+
+
+class _AnyMath:
+    """``math`` for numbers of any kind, by NumPy."""
+
+    _NAMES: ClassVar[Mapping[str, str]] = {"acos": "arccos", "asin": "arcsin", "atan": "arctan"}
+
+    def __getattr__(self, name: str) -> Any:
+        plain, general = getattr(math, name), getattr(np, self._NAMES.get(name, name), None)
+        return plain if general is None or not callable(plain) else general
+
+
+def _number(value: Any) -> Any:
+    """``float``, but complex and exact numbers stay what they are."""
+    value = value.item() if isinstance(value, np.ndarray) else value
+    return value if isinstance(value, complex | Dual | Fraction) else float(value)
+
+
+@functools.lru_cache(maxsize=64)
+def on_any_numbers(definition: Callable[..., Any]) -> Callable[..., Any]:
+    """The same definition, its module's NumPy exchanged for one that casts nothing to float.
+
+    A definition is written for people and starts with ``np.asarray(x, np.float64)``; the formula below that line
+    holds for complex numbers and fractions as well.
+    """
+    definition = inspect.unwrap(definition)
+    home = {**definition.__globals__, "float": _number}
+    for name, value in list(home.items()):
+        if value is np:
+            home[name] = _AnyNumbers()
+        elif value is math:
+            home[name] = _AnyMath()
+        elif isinstance(value, types.FunctionType) and value.__module__ == definition.__module__:
+            home[name] = _rebound(inspect.unwrap(value), home)
+    return _rebound(definition, home)
+
+
+def _rebound(function: Callable[..., Any], home: dict[str, Any]) -> Callable[..., Any]:
+    rebound = types.FunctionType(
+        function.__code__, home, function.__name__, function.__defaults__, function.__closure__
+    )
+    rebound.__kwdefaults__ = function.__kwdefaults__
+    return rebound
