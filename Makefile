@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test lint types unit gradcheck test-all docs dist fuzz-audio clean
+.PHONY: help install demo test lint types unit gradcheck test-all test-peers docs dist fuzz-audio kill-resume clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test: lint types unit gradcheck ## all of the above
 test-all: lint types ## the slow tests too
 	$(BIN)/pytest -q -n 2
 
+test-peers: $(STAMP) ## losses against pytorch-metric-learning, which is installed for it
+	$(BIN)/pip install --quiet --disable-pip-version-check '.[peers]'
+	$(BIN)/pytest -q tests/peers
+
 docs: $(STAMP) ## the site, in docs/_build/html, offline and with warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
@@ -48,6 +52,9 @@ dist: $(STAMP) ## the wheel, in dist/
 
 fuzz-audio: $(STAMP) ## a million damaged audio files; resumes
 	$(BIN)/python -m tests.audio.fuzz --count 1000000
+
+kill-resume: $(STAMP) ## thirty trainings killed twice at random moments, compared with one left alone
+	$(BIN)/python -m tests.training.kill_resume --trials 30
 
 clean: ## remove what make made, but not runs/
 	rm -rf $(VENV) build dist docs/_build *.egg-info

@@ -153,6 +153,11 @@ def measure(comparison: Comparison, *, seconds: float) -> Iterator[Result]:
         )
 
 
+def best_seconds(run: Run, turns: int = 10) -> float:
+    """The shortest of several runs, after one to warm up: for figures that are no ratios."""
+    return min([_time(run, 1) for _ in range(turns + 1)][1:])
+
+
 def _take_turns(ours: Run, theirs: Run, seconds: float) -> tuple[list[float], list[float]]:
     """Seconds of each run on both sides, turn by turn, the first alternating."""
     sides = (ours, theirs)

@@ -4,6 +4,9 @@ import os
 import secrets
 from pathlib import Path
 
+# What a killed process leaves under such a name was never put in place and may be removed.
+_UNFINISHED = ".unfinished-"
+
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Writes a file so that at any moment its place holds what it held before, or all of ``content``.
@@ -16,7 +19,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     Raises:
       OSError: as the system says it; nothing is left beside.
     """
-    beside = path.with_name(f".unfinished-{path.name[-80:]}-{secrets.token_hex(4)}")
+    beside = path.with_name(unfinished_name(f"{path.name[-40:]}-{secrets.token_hex(4)}"))
     try:
         with beside.open("xb") as stream:
             stream.write(content)
@@ -31,9 +34,14 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
         sync_folder(path.parent)
 
 
+def unfinished_name(name: str) -> str:
+    """The name under which something called ``name`` is made before it is renamed."""
+    return f"{_UNFINISHED}{name}"
+
+
 def is_unfinished(path: Path) -> bool:
     """Whether a killed process left this behind before it was complete."""
-    return path.name.startswith(".unfinished-")
+    return path.name.startswith(_UNFINISHED)
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
     """The dtype to accumulate in: float32, or the given one where it is wider."""
     # Not by promotion, which JAX's strict mode refuses.
-    return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+    return jnp.dtype(dtype) if jnp.dtype(dtype).itemsize >= 4 else jnp.dtype(jnp.float32)
 
 
 def normalize(vectors: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:

@@ -163,7 +163,6 @@ def _lloyd(points: Array, weights: Array, starts: Array, iterations: int) -> Arr
     """The centres of the best restart, ``[clusters, dim]``."""
     restarts, clusters, dim = starts.shape
     block = max(1, min(points.shape[0], _SCORES_AT_ONCE // (restarts * clusters)))
-    blocks = _in_blocks(points, block), _in_blocks(weights, block)
     mean_square = jnp.sum(weights * jnp.sum(jnp.square(points), axis=-1)) / jnp.sum(weights)
 
     def improve(centers: Array) -> tuple[Array, Array]:
@@ -171,9 +170,12 @@ def _lloyd(points: Array, weights: Array, starts: Array, iterations: int) -> Arr
         flat = centers.reshape(restarts * clusters, dim)
         lengths = jnp.sum(jnp.square(centers), axis=-1)
 
-        def add(sums: Sums, members: tuple[Array, Array]) -> tuple[Sums, None]:
+        def add(sums: Sums, index: Array) -> tuple[Sums, None]:
             totals, masses, inertia = sums
-            x, w = members
+            begin, x = _block(points, index, block)
+            w = jax.lax.dynamic_slice_in_dim(weights, begin, block)
+            # What the last block shares with the one before counts once.
+            w = jnp.where(begin + jnp.arange(block) < index * block, jnp.zeros_like(w), w)
             products = jnp.matmul(x, flat.T, precision="highest").reshape(-1, restarts, clusters)
             scores = lengths - 2 * products
             nearest = jnp.argmin(scores, axis=-1, keepdims=True)
@@ -183,7 +185,7 @@ def _lloyd(points: Array, weights: Array, starts: Array, iterations: int) -> Arr
             return (totals, masses + jnp.sum(chosen, axis=0), inertia + w @ squared), None
 
         zeros = jnp.zeros_like(flat), jnp.zeros_like(lengths), jnp.zeros_like(lengths[:, 0])
-        (totals, masses, inertia), _ = jax.lax.scan(add, zeros, blocks)
+        (totals, masses, inertia), _ = jax.lax.scan(add, zeros, jnp.arange(-(-points.shape[0] // block)))
         occupied = masses[..., None] > 0
         means = totals.reshape(centers.shape) / jnp.where(occupied, masses[..., None], jnp.ones_like(centers))
         return jnp.where(occupied, means, centers), inertia
@@ -205,19 +207,27 @@ def _lloyd(points: Array, weights: Array, starts: Array, iterations: int) -> Arr
     return centers[jnp.argmin(inertia)]
 
 
-def _in_blocks(rows: Array, size: int) -> Array:
-    """Rows as ``[blocks, size, ...]``, filled up with zeros (which have weight 0)."""
-    filling = [(0, -rows.shape[0] % size)] + [(0, 0)] * (rows.ndim - 1)
-    return jnp.pad(rows, filling).reshape(-1, size, *rows.shape[1:])
-
-
 def _assign(points: Array, weights: Array, centers: Array) -> tuple[Array, Array]:
     """Labels of all points and their inertia, by differences: no cancellation."""
-    block = max(1, min(points.shape[0], _SCORES_AT_ONCE // centers.size))
+    count = points.shape[0]
+    block = max(1, min(count, _SCORES_AT_ONCE // centers.size))
 
-    def nearest(point: Array) -> tuple[Array, Array]:
-        distances = jnp.sum(jnp.square(point.astype(centers.dtype) - centers), axis=-1)
-        return jnp.argmin(distances).astype(jnp.int32), jnp.min(distances)
+    def of_block(labels_and_distances: tuple[Array, Array], index: Array) -> tuple[tuple[Array, Array], None]:
+        begin, members = _block(points, index, block)
+        squared = jnp.sum(jnp.square(members[:, None, :].astype(centers.dtype) - centers), axis=-1)
+        found = jnp.argmin(squared, axis=-1).astype(jnp.int32), jnp.min(squared, axis=-1)
+        labels, distances = (
+            jax.lax.dynamic_update_slice_in_dim(whole, part, begin, 0)
+            for whole, part in zip(labels_and_distances, found, strict=True)
+        )
+        return (labels, distances), None
 
-    labels, distances = jax.lax.map(nearest, points, batch_size=block)
+    empty = jnp.zeros(count, jnp.int32), jnp.zeros(count, centers.dtype)
+    (labels, distances), _ = jax.lax.scan(of_block, empty, jnp.arange(-(-count // block)))
     return labels, jnp.sum(weights * distances)
+
+
+def _block(points: Array, index: Array, size: int) -> tuple[Array, Array]:
+    """A block's first row and its rows; the last block is moved back to be whole."""
+    begin = jnp.minimum(index * size, points.shape[0] - size)
+    return begin, jax.lax.dynamic_slice_in_dim(points, begin, size)

@@ -72,7 +72,7 @@ def deep_clustering_loss(
 
     References:
       Hershey et al., `Deep clustering <https://arxiv.org/abs/1508.04306>`_, ICASSP 2016. The derivation, and
-      the scales that other toolkits use, are in ``docs/gradients/deep_clustering.md``.
+      the scales that other toolkits use, are in :doc:`/gradients/deep_clustering`.
     """
     return _RULE.loss(None, _prepare(embeddings, assignments, weights, balance, normalize))
 
@@ -278,9 +278,9 @@ def _weighted_gram(y: Array, relative: Array) -> Array:
         return _product((relative[..., None] * y).mT, y)
     terms = (relative[..., None] * y)[..., :, None] * y[..., None, :]
     while (count := terms.shape[-3]) > 1:
-        filling = [(0, 0)] * (terms.ndim - 3) + [(0, -count % 16), (0, 0), (0, 0)]
-        terms = jnp.pad(terms, filling)
-        terms = jnp.sum(terms.reshape(*terms.shape[:-3], -1, 16, *terms.shape[-2:]), axis=-3)
+        branches = -(-count // 16)
+        terms = jnp.pad(terms, [(0, 0)] * (terms.ndim - 3) + [(0, 16 * branches - count), (0, 0), (0, 0)])
+        terms = jnp.sum(terms.reshape(*terms.shape[:-3], branches, 16, *terms.shape[-2:]), axis=-3)
     return jnp.sum(terms, axis=-3)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Vector = NDArray[np.float64]
+Scalar = float | ArrayLike
 
 
 def softmax_definition(
@@ -108,7 +109,8 @@ def semi_hard_triplet_definition(
                     continue
                 to_positive = _squared_distance(u[i], u[p])
                 to_negatives = [_squared_distance(u[i], u[n]) for n in range(len(u)) if y[n] != y[i]]
-                beyond = [distance for distance in to_negatives if distance > to_positive]
+                # Equal distances are not farther, however their squares round.
+                beyond = [distance for distance in to_negatives if distance > to_positive + 1e-12]
                 terms.append(max(0.0, to_positive - min(beyond) + margin) if beyond else 0.0)
             losses.append(_mean(terms))
         return losses
@@ -129,8 +131,8 @@ def prototypical_definition(embeddings: ArrayLike, *, include_query: bool = Fals
 
 def angular_prototypical_definition(
     embeddings: ArrayLike,
-    scale: ArrayLike,
-    bias: ArrayLike,
+    scale: Scalar,
+    bias: Scalar,
     *,
     centroid: str = "raw",
     include_query: bool = False,
@@ -146,8 +148,8 @@ def angular_prototypical_definition(
 
 def ge2e_softmax_definition(
     embeddings: ArrayLike,
-    scale: ArrayLike,
-    bias: ArrayLike,
+    scale: Scalar,
+    bias: Scalar,
     *,
     centroid: str = "raw",
     cosine_floor: float | None = None,
@@ -159,8 +161,8 @@ def ge2e_softmax_definition(
 
 def ge2e_contrast_definition(
     embeddings: ArrayLike,
-    scale: ArrayLike,
-    bias: ArrayLike,
+    scale: Scalar,
+    bias: Scalar,
     *,
     centroid: str = "raw",
     cosine_floor: float | None = None,
@@ -180,8 +182,8 @@ def softmax_prototypical_definition(
     class_weights: ArrayLike,
     class_bias: ArrayLike,
     labels: ArrayLike,
-    scale: ArrayLike,
-    bias: ArrayLike,
+    scale: Scalar,
+    bias: Scalar,
     *,
     chunk_size: Any = None,
 ) -> Vector:

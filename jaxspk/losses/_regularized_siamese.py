@@ -11,7 +11,7 @@ from jaxspk import _checks
 from jaxspk.errors import ArgumentError
 from jaxspk.losses import _siamese_maths as maths
 from jaxspk.losses._rule import Rule, accumulation_dtype, check_hyperparameter, scalar
-from jaxspk.losses._siamese import Hyperparameter, prepare_pair
+from jaxspk.losses._siamese import Hyperparameter, frames_mask, prepare_pair
 
 
 def reconstruction_loss(
@@ -181,7 +181,7 @@ _REGULARIZED = Rule(maths.regularized_forward, maths.regularized_backward, data=
 # --- Checks and casts: differentiable arrays first, data last. ---
 
 
-def _prepare_reconstruction(inputs: Any, reconstructions: Any, where: Any, suffix: str = "") -> tuple[Any, ...]:
+def _prepare_reconstruction(inputs: Any, reconstructions: Any, where: Any, suffix: str = "") -> tuple[Array, ...]:
     """The reconstruction, the input, and the mask as numbers."""
     names = f"inputs{suffix}", f"reconstructions{suffix}"
     for name, array in zip(names, (inputs, reconstructions), strict=True):
@@ -193,14 +193,13 @@ def _prepare_reconstruction(inputs: Any, reconstructions: Any, where: Any, suffi
     dtype = accumulation_dtype(inputs, reconstructions)
     if where is not None:
         _checks.check_shape(f"where{suffix}", where, inputs.shape[:-1], f"one a frame of `{names[0]}`")
-        where = where.astype(dtype)
-    return reconstructions.astype(dtype), inputs.astype(dtype), where
+    return reconstructions.astype(dtype), inputs.astype(dtype), frames_mask(inputs, where, dtype)
 
 
 def _prepare_all(
     inputs: tuple[Any, Any], reconstructions: tuple[Any, Any], codes: tuple[Any, Any], same: Any,
     alpha: Any, lambda_mean: Any, lambda_cov: Any, masks: tuple[Any, Any],
-) -> tuple[Any, ...]:  # fmt: skip
+) -> tuple[Array, ...]:  # fmt: skip
     for i in (0, 1):
         expected = (*inputs[i].shape[:-1], codes[i].shape[-1])
         _checks.check_shape(f"codes_{i + 1}", codes[i], expected, f"frames as in `inputs_{i + 1}`")
@@ -210,4 +209,4 @@ def _prepare_all(
     r1, x1, _ = _prepare_reconstruction(inputs[0], reconstructions[0], masks[0], "_1")
     r2, x2, _ = _prepare_reconstruction(inputs[1], reconstructions[1], masks[1], "_2")
     arrays = (r1, r2, c1, c2, x1, x2, same, scalar("alpha", alpha, dtype), lambda_m, lambda_s, mask_1, mask_2)
-    return tuple(None if array is None else array.astype(dtype) for array in arrays)
+    return tuple(array.astype(dtype) for array in arrays)

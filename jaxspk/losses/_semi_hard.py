@@ -157,7 +157,8 @@ def _anchors(u: Array, labels: Array, margin: Array) -> Any:
     """Rows against all utterances: the values, and how much each counts each squared distance."""
 
     def forward(anchors: Array, own_labels: Array, places: Array) -> tuple[Array, Array]:
-        squared_distances = jnp.maximum(2 - 2 * matmul(anchors, u.mT), 0.0)
+        lengths = _squared_lengths(anchors) + _squared_lengths(u).mT
+        squared_distances = jnp.maximum(lengths - 2 * matmul(anchors, u.mT), 0.0)
         same = own_labels == labels[..., None, :]
         positive = same & (places != jnp.arange(u.shape[-2], dtype=jnp.int32))
         weights = semi_hard_weights(jax.lax.stop_gradient(squared_distances), positive, ~same, margin)
@@ -165,6 +166,11 @@ def _anchors(u: Array, labels: Array, margin: Array) -> Any:
         return jnp.sum(terms, axis=-1, keepdims=True), weights
 
     return forward
+
+
+def _squared_lengths(u: Array) -> Array:
+    """Exactly one, or zero for zero vectors, as a column."""
+    return (jnp.max(jnp.abs(u), axis=-1, keepdims=True, initial=0.0) > 0).astype(u.dtype)
 
 
 # --- Mining: positives and their nearest negatives beyond, without a cube of triplets. ---

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Num
 
 from jaxspk import _checks
@@ -296,7 +297,7 @@ _DISCRIMINATION = Rule(maths.discrimination_forward, maths.discrimination_backwa
 # --- Checks and casts: differentiable arrays first, data last. ---
 
 
-def prepare_codes(codes_1: Any, codes_2: Any, where_1: Any, where_2: Any, *, least: int) -> tuple[Any, ...]:
+def prepare_codes(codes_1: Any, codes_2: Any, where_1: Any, where_2: Any, *, least: int) -> tuple[Array, ...]:
     for name, codes, mask_name, mask in (
         ("codes_1", codes_1, "where_1", where_1),
         ("codes_2", codes_2, "where_2", where_2),
@@ -313,13 +314,18 @@ def prepare_codes(codes_1: Any, codes_2: Any, where_1: Any, where_2: Any, *, lea
     expected = (*codes_1.shape[:-2], codes_2.shape[-2], codes_1.shape[-1])
     _checks.check_shape("codes_2", codes_2, expected, "batch and units as in `codes_1`")
     dtype = accumulation_dtype(codes_1, codes_2)
-    masks = [None if mask is None else mask.astype(dtype) for mask in (where_1, where_2)]
+    masks = frames_mask(codes_1, where_1, dtype), frames_mask(codes_2, where_2, dtype)
     return codes_1.astype(dtype), codes_2.astype(dtype), *masks
+
+
+def frames_mask(frames: Any, where: Any, dtype: DTypeLike) -> Array:
+    """1 for each frame that counts."""
+    return jnp.ones(frames.shape[-2], dtype) if where is None else where.astype(dtype)
 
 
 def prepare_pair(
     codes_1: Any, codes_2: Any, same: Any, lambda_mean: Any, lambda_cov: Any, where_1: Any, where_2: Any
-) -> tuple[Any, ...]:
+) -> tuple[Array, ...]:
     c1, c2, mask_1, mask_2 = prepare_codes(codes_1, codes_2, where_1, where_2, least=2)
     _checks.check_shape("same_speaker", same, c1.shape[:-2], "one a pair of segments")
     lambdas = []

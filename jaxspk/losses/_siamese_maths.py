@@ -11,16 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Mask = Array | None
-
-
 # --- D_m ---
 
 
-def mean_forward(_: None, c1: Array, c2: Array, mask_1: Mask, mask_2: Mask) -> tuple[Array, Any]:
+def mean_forward(_: None, c1: Array, c2: Array, mask_1: Array, mask_2: Array) -> tuple[Array, Any]:
     """D_m, and the difference of the means."""
     difference = _mean(c1, mask_1) - _mean(c2, mask_2)
-    return jnp.sum(jnp.square(difference), axis=(-2, -1)), (difference, _share(c1, mask_1), _share(c2, mask_2))
+    return jnp.sum(jnp.square(difference), axis=(-2, -1)), (difference, _share(mask_1), _share(mask_2))
 
 
 def mean_backward(_: None, residuals: Any, cotangent: Array) -> tuple[Array, Array]:
@@ -43,7 +40,7 @@ class _Spread(NamedTuple):
     root_2: Float[Array, "*batch 1 1"]
 
 
-def covariance_forward(_: None, c1: Array, c2: Array, mask_1: Mask, mask_2: Mask) -> tuple[Array, Any]:
+def covariance_forward(_: None, c1: Array, c2: Array, mask_1: Array, mask_2: Array) -> tuple[Array, Any]:
     """D_S, from the covariances or, for more units than frames, from inner products of frames."""
     spread = _spread(c1, c2, mask_1, mask_2)
     size, x1, x2 = spread.size, spread.x1, spread.x2
@@ -77,12 +74,12 @@ def covariance_backward(_: None, residuals: Any, cotangent: Array) -> tuple[Arra
     return of_1, of_2
 
 
-def _spread(c1: Array, c2: Array, mask_1: Mask, mask_2: Mask) -> _Spread:
+def _spread(c1: Array, c2: Array, mask_1: Array, mask_2: Array) -> _Spread:
     centred = [_masked(c - _mean(c, mask), mask) for c, mask in ((c1, mask_1), (c2, mask_2))]
     # Codes are between 0 and 1; the fourth powers of other numbers leave the range of numbers soon.
     largest = [jnp.max(jnp.abs(c), axis=(-2, -1), initial=1) for c in centred]
     size = jax.lax.stop_gradient(jnp.maximum(*largest))
-    roots = [jnp.sqrt(jnp.maximum(_count(c, mask) - 1, 1)) for c, mask in ((c1, mask_1), (c2, mask_2))]
+    roots = [jnp.sqrt(jnp.maximum(_count(mask) - 1, 1)) for mask in (mask_1, mask_2)]
     x1, x2 = (c / size[..., None, None] / root for c, root in zip(centred, roots, strict=True))
     return _Spread(size, x1, x2, *roots)
 
@@ -95,7 +92,7 @@ def _has_more_units_than_frames(x1: Array, x2: Array) -> bool:
 
 
 def discrimination_forward(
-    _: None, c1: Array, c2: Array, same: Array, lambda_m: Array, lambda_s: Array, mask_1: Mask, mask_2: Mask
+    _: None, c1: Array, c2: Array, same: Array, lambda_m: Array, lambda_s: Array, mask_1: Array, mask_2: Array
 ) -> tuple[Array, Any]:
     """L_m + L_S, and the slopes κ of both in their distances."""
     d_m, of_mean = mean_forward(None, c1, c2, mask_1, mask_2)
@@ -130,10 +127,10 @@ def through_sigmoid(u: Array, subset: Array, of_codes: Array) -> Array:
 # --- L_R and the whole loss ---
 
 
-def reconstruction_forward(_: None, r: Array, x: Array, mask: Mask) -> tuple[Array, Any]:
+def reconstruction_forward(_: None, r: Array, x: Array, mask: Array) -> tuple[Array, Any]:
     """Mean squared error."""
     error = _masked(r - x, mask)
-    share = _share(x, mask) / x.shape[-1]
+    share = _share(mask) / x.shape[-1]
     return jnp.sum(share * jnp.square(error), axis=(-2, -1)), (error, share)
 
 
@@ -145,7 +142,7 @@ def reconstruction_backward(_: None, residuals: Any, cotangent: Array) -> tuple[
 
 def regularized_forward(
     _: None, r1: Array, r2: Array, c1: Array, c2: Array, x1: Array, x2: Array, same: Array,
-    alpha: Array, lambda_m: Array, lambda_s: Array, mask_1: Mask, mask_2: Mask,
+    alpha: Array, lambda_m: Array, lambda_s: Array, mask_1: Array, mask_2: Array,
 ) -> tuple[Array, Any]:  # fmt: skip
     """α (L_R + L_R) + (1 - α) L_D."""
     alpha = jax.lax.stop_gradient(alpha)
@@ -168,27 +165,24 @@ def regularized_backward(_: None, residuals: Any, cotangent: Array) -> tuple[Arr
 # --- Frames that count, sums and products. ---
 
 
-def _masked(values: Array, mask: Mask) -> Array:
+def _masked(values: Array, mask: Array) -> Array:
     """0 at padded frames, whatever stood there."""
-    return values if mask is None else jnp.where(mask[..., None] > 0, values, jnp.zeros_like(values))
+    return jnp.where(mask[..., None] > 0, values, jnp.zeros_like(values))
 
 
-def _count(values: Array, mask: Mask) -> Array:
+def _count(mask: Array) -> Array:
     """Frames that count, ``[..., 1, 1]``."""
-    if mask is None:
-        return jnp.full((1, 1), values.shape[-2], values.dtype)
     return jnp.sum(mask, axis=-1)[..., None, None]
 
 
-def _share(values: Array, mask: Mask) -> Array:
+def _share(mask: Array) -> Array:
     """What each frame counts in a mean, ``[..., frames, 1]``: 1 over their number, 0 at padding."""
-    frames = jnp.ones((values.shape[-2], 1), values.dtype) if mask is None else mask[..., None]
-    return frames / jnp.maximum(_count(values, mask), 1)
+    return mask[..., None] / jnp.maximum(_count(mask), 1)
 
 
-def _mean(values: Array, mask: Mask) -> Array:
+def _mean(values: Array, mask: Array) -> Array:
     """Over frames, ``[..., 1, units]``; 0 where all are padding."""
-    return jnp.sum(_masked(values, mask), axis=-2, keepdims=True) / jnp.maximum(_count(values, mask), 1)
+    return jnp.sum(_masked(values, mask), axis=-2, keepdims=True) / jnp.maximum(_count(mask), 1)
 
 
 def _weighted(weight: Array, value: Array) -> Array:

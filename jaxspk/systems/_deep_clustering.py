@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from jaxspk import audio, losses, models, training
 from jaxspk.systems._storage import load_model, model_weights, restore_weights, save_model
@@ -53,6 +53,11 @@ class SpectrumConfig:
     def stft(self) -> dict[str, int]:
         """Arguments of :func:`jaxspk.audio.stft`."""
         return {"n_fft": self.n_fft, "hop_length": self.hop_length}
+
+    def valid_frames(self, samples: Int[Array, "*batch"], frames: int) -> Bool[Array, "*batch frames"]:
+        """Which of the transform's frames hold any of the first ``samples`` samples; the others are padding."""
+        starts = (jnp.arange(frames) - self.leading_frames) * self.hop_length
+        return starts < samples[..., None]
 
     def samples(self, frames: int) -> int:
         """Length of the longest recording whose transform has so many frames."""
@@ -179,7 +184,7 @@ def deep_clustering_cost(
     features = config.features
     mixture = audio.stft(batch["mixture"], **features.stft)
     assignments = _assignments(audio.stft(batch["sources"], **features.stft))
-    frames_mask = _valid_frames(batch["samples"], mixture.shape[-2], features)
+    frames_mask = features.valid_frames(batch["samples"], mixture.shape[-2])
     embeddings = model(mixture, frames_mask=frames_mask, deterministic=rngs is None, rngs=rngs)
     return losses.deep_clustering_loss(
         embeddings,
@@ -250,12 +255,6 @@ def _assignments(
     """Which source dominates each bin, in the order of the embeddings."""
     masks = jnp.moveaxis(audio.ideal_binary_mask(sources), -3, -1)
     return masks.reshape(*masks.shape[:-3], -1, masks.shape[-1])
-
-
-def _valid_frames(samples: Array, frames: int, features: SpectrumConfig) -> Bool[Array, "batch frames"]:
-    """Frames that hold any of a mixture's samples; what follows is padding."""
-    starts = (jnp.arange(frames) - features.leading_frames) * features.hop_length
-    return starts < samples[:, None]
 
 
 def _bin_weights(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxspk import data
+from jaxspk import data, training
 from jaxspk.data import Mixtures
 from jaxspk.systems._deep_clustering import save_deep_clustering
 from jaxspk.systems._separation_card import separation_card

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int, Key
 
 from jaxspk import audio, clustering
 from jaxspk.errors import ArgumentError
@@ -23,7 +23,7 @@ from jaxspk.systems._packaged import packaged_model
 
 MaskKind = Literal["soft", "binary"]
 
-# Frame counts are padded to the next of these sizes, so that a folder of recordings compiles a few programs only.
+# Recordings are padded to the next of these lengths, so that a folder of recordings compiles a few programs only.
 _BUCKETS_PER_OCTAVE = 2
 _SMALLEST_BUCKET = 128
 
@@ -114,9 +114,8 @@ class Separator:
         self, waveform: np.ndarray, speakers: int, *, masks: MaskKind = "soft", seed: int = 0
     ) -> np.ndarray:
         """The bare method at the network's own rate, ``[samples]`` to ``[speakers, samples]``: no sharing, no order."""
-        found = self.analyze(waveform, speakers, masks=masks, seed=seed)
-        masked = audio.apply_masks(found.mixture, found.masks)
-        return np.asarray(audio.istft(masked, **self.config.features.stft, length=len(waveform)))
+        voices = _separate(*self._arguments(waveform, seed), speakers, masks)
+        return np.asarray(voices)[:, : len(waveform)]
 
     def analyze(
         self, waveform: np.ndarray, speakers: int, *, masks: MaskKind = "soft", seed: int = 0
@@ -129,30 +128,27 @@ class Separator:
           masks: as in :meth:`separate`.
           seed: of the k-means starts.
         """
-        mixture, embeddings = self._embed(waveform)
-        inference = self.config.inference
-        active = audio.active_bins(mixture, threshold_db=inference.active_db)
-        clusters = clustering.kmeans(
-            embeddings,
-            clusters=speakers,
-            key=jax.random.key(seed),
-            weights=active.reshape(-1).astype(embeddings.dtype),
+        found = _analyze(*self._arguments(waveform, seed), speakers, masks)
+        features = self.config.features
+        frames = audio.num_frames(len(waveform), **features.stft)
+        return SeparationAnalysis(
+            found.mixture[:frames],
+            found.embeddings[: frames * features.bins],
+            found.active[:frames],
+            found.centers,
+            found.masks[:, :frames],
         )
-        if masks == "binary":
-            shares = jax.nn.one_hot(clusters.labels, speakers, dtype=embeddings.dtype)
-        else:
-            shares = clustering.soft_assignments(embeddings, clusters.centers, sharpness=inference.mask_sharpness)
-        bin_masks = jnp.moveaxis(shares.reshape(*mixture.shape, speakers), -1, 0)
-        return SeparationAnalysis(mixture, embeddings, active, clusters.centers, bin_masks)
 
-    def _embed(self, waveform: np.ndarray) -> tuple[Complex[Array, "frames bins"], Float[Array, "points dim"]]:
-        mixture = audio.stft(jnp.asarray(waveform, jnp.float32), **self.config.features.stft)
-        frames, bins = mixture.shape
-        padded = jnp.pad(mixture, ((0, _bucket(frames) - frames), (0, 0)))
+    def _arguments(self, waveform: np.ndarray, seed: int) -> tuple[Any, ...]:
+        """What the compiled functions take; the waveform is padded, so that few lengths are ever compiled."""
+        hop = self.config.features.hop_length
+        padding = _bucket(-(-len(waveform) // hop)) * hop - len(waveform)
+        padded = jnp.pad(jnp.asarray(waveform, jnp.float32), (0, padding))
         graph, state = nnx.split(self.model)
-        return mixture, _embed(graph, state, padded, jnp.int32(frames))[: frames * bins]
+        return self.config, graph, state, padded, jnp.int32(len(waveform)), jax.random.key(seed)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SeparationAnalysis:
     """How a separation came about.
@@ -172,20 +168,53 @@ class SeparationAnalysis:
     masks: Float[Array, "speakers frames bins"]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _embed(
+@functools.partial(jax.jit, static_argnums=(0, 1, 6, 7))
+def _analyze(
+    config: DeepClusteringConfig,
     graph: nnx.GraphDef[DeepClusteringModel],
     state: nnx.State[Any, Any],
-    spectrum: Complex[Array, "frames bins"],
-    frames: Int[Array, ""],
-) -> Float[Array, "points dim"]:
-    model = nnx.merge(graph, state)
-    return model(spectrum, frames_mask=jnp.arange(spectrum.shape[0]) < frames)
+    waveform: Float[Array, " padded"],
+    samples: Int[Array, ""],
+    key: Key[Array, ""],
+    speakers: int,
+    masks: MaskKind,
+) -> SeparationAnalysis:
+    """The analysis of a waveform padded with zeros; padding shapes no cluster and no embedding."""
+    mixture = audio.stft(waveform, **config.features.stft)
+    valid = config.features.valid_frames(samples, mixture.shape[0])
+    embeddings = nnx.merge(graph, state)(mixture, frames_mask=valid)
+    active = audio.active_bins(mixture, threshold_db=config.inference.active_db)
+    clusters = clustering.kmeans(
+        embeddings, clusters=speakers, key=key, weights=active.reshape(-1).astype(embeddings.dtype)
+    )
+    if masks == "binary":
+        shares = jax.nn.one_hot(clusters.labels, speakers, dtype=embeddings.dtype)
+    else:
+        sharpness = config.inference.mask_sharpness
+        shares = clustering.soft_assignments(embeddings, clusters.centers, sharpness=sharpness)
+    bin_masks = jnp.moveaxis(shares.reshape(*mixture.shape, speakers), -1, 0)
+    return SeparationAnalysis(mixture, embeddings, active, clusters.centers, bin_masks)
 
 
-def _bucket(frames: int) -> int:
-    """The next padded size: a geometric ladder, so padding costs at most a factor 2 ** (1 / steps per octave)."""
-    steps = max(0, np.ceil(_BUCKETS_PER_OCTAVE * np.log2(frames / _SMALLEST_BUCKET)))
+@functools.partial(jax.jit, static_argnums=(0, 1, 6, 7))
+def _separate(
+    config: DeepClusteringConfig,
+    graph: nnx.GraphDef[DeepClusteringModel],
+    state: nnx.State[Any, Any],
+    waveform: Float[Array, " padded"],
+    samples: Int[Array, ""],
+    key: Key[Array, ""],
+    speakers: int,
+    masks: MaskKind,
+) -> Float[Array, "speakers padded"]:
+    found = _analyze(config, graph, state, waveform, samples, key, speakers, masks)
+    masked = audio.apply_masks(found.mixture, found.masks)
+    return audio.istft(masked, **config.features.stft, length=waveform.shape[0])
+
+
+def _bucket(hops: int) -> int:
+    """The next padded length: a geometric ladder, so padding costs at most a factor 2 ** (1 / steps per octave)."""
+    steps = max(0, np.ceil(_BUCKETS_PER_OCTAVE * np.log2(hops / _SMALLEST_BUCKET)))
     return int(np.ceil(_SMALLEST_BUCKET * 2 ** (steps / _BUCKETS_PER_OCTAVE)))
 
 

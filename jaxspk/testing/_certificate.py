@@ -154,7 +154,12 @@ class Certificate:
             "Worst error of the gradient in the narrow type against float64 at the same, rounded, input, relative "
             "to the largest entry, over the inputs whose own rounding moves the gradient by at most 64 units."
         )
-        return Table("Narrow types and transformations", ("function", "float32", "bfloat16", "unchanged under"), tuple(rows), text)
+        return Table(
+            "Narrow types and transformations",
+            ("function", "float32", "bfloat16", "unchanged under"),
+            tuple(rows),
+            text,
+        )
 
     def _kills(self) -> Table:
         families = list(dict.fromkeys(r.family for r in self.results))
@@ -234,7 +239,8 @@ class Certificate:
             for row in table.rows:
                 parts.append("<tr>" + "".join(f"<td>{html.escape(c.strip('*'))}</td>" for c in row) + "</tr>")
             parts.append("</table></div>")
-        return f"<!doctype html><html lang=en><meta charset=utf-8><title>Gradients</title>{_STYLE}{''.join(parts)}</html>\n"
+        head = "<!doctype html><html lang=en><meta charset=utf-8><title>Certificate of the gradients</title>"
+        return f"{head}{_STYLE}{''.join(parts)}</html>\n"
 
     def _facts(self) -> list[str]:
         versions = ", ".join(f"{name} {_version(name)}" for name in ("jaxspk", "jax", "jaxlib", "numpy", "hypothesis"))
@@ -255,16 +261,22 @@ class Certificate:
 
         drawn = []
         for dtype, colour in (("float64", "#1f6f8b"), ("float32", "#c1666b")):
-            points = [place(low, caught / planted) for low, planted, caught in detection_curve(self.outcomes, dtype) if planted]
+            points = [
+                place(low, caught / planted)
+                for low, planted, caught in detection_curve(self.outcomes, dtype)
+                if planted
+            ]
             drawn.append(f"<polyline fill=none stroke='{colour}' stroke-width=2 points='{' '.join(points)}'/>")
-            y = 30 if dtype == "float64" else 48
-            drawn.append(f"<text x={width - 90} y={height - bottom - y} fill='{colour}'>{dtype}</text>")
+            up = 30 if dtype == "float64" else 48
+            drawn.append(f"<text x={width - 90} y={height - bottom - up} fill='{colour}'>{dtype}</text>")
         for exponent in range(-9, 1):
-            x, _ = place(10.0**exponent, 0).split(",")
+            x, _ = place(10.0**exponent, 0.0).split(",")
             drawn.append(f"<text x={x} y={height - 15} text-anchor=middle>1e{exponent}</text>")
         for share in (0.0, 0.5, 1.0):
             _, y = place(1.0, share).split(",")
-            drawn.append(f"<line x1={left} x2={width - 20} y1={y} y2={y} stroke='#ddd'/><text x=5 y={y}>{share:.0%}</text>")
+            drawn.append(
+                f"<line x1={left} x2={width - 20} y1={y} y2={y} stroke='#ddd'/><text x=5 y={y}>{share:.0%}</text>"
+            )
         return f"<svg viewBox='0 0 {width} {height}' width={width} font-size=12>{''.join(drawn)}</svg>"
 
 

@@ -1,17 +1,13 @@
 """Claims about a gradient, judged against the evidence."""
 
 import dataclasses
-import functools
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspk.testing._examples import Example, Function, Layout, Vector, is_floating, options_key
-from jaxspk.testing._witnesses import RESOLUTION, SHAKE, Evidence, Witness, gather_evidence
+from jaxspk.testing._examples import Example, Function, Layout, Vector
+from jaxspk.testing._witnesses import SHAKE, Evidence, Witness, gather_evidence
 
 DECIDES_FROM = 1e-6
 """A mistake of this size in one coordinate, relative to the coordinate's scale, is caught in float64."""
@@ -19,8 +15,12 @@ DECIDES_FROM_FLOAT32 = 1e-3
 """The same in float32, relative to the largest entry of the gradient."""
 
 _FLOOR = 1e-8
+EPSILON = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
+"""Distance from 1 to the next number, of the narrow types."""
+
 _FLOAT32_SHARE = 0.5 * DECIDES_FROM_FLOAT32
 _WELL_CONDITIONED = 64
+_EXCUSED = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,14 +121,28 @@ def rejected(claims: Vector, evidence: Evidence) -> Vector:
     fails = np.zeros(len(claims), bool)
     for witness in evidence.witnesses:
         fails |= _exceeds(_distance(claims, witness), evidence.tolerance(witness)).any(-1)
-    return np.asarray(fails | _along(claims, evidence)[0].any(-1))
+    return np.asarray(fails | _along(claims, evidence)[0].any(-1), bool)
 
 
-def sizes(claims: Vector, right: Vector, evidence: Evidence) -> Vector:
-    """Size of each mistake: the largest change of a coordinate relative to its scale."""
+def sizes(claims: Vector, evidence: Evidence) -> Vector:
+    """Size of each mistake: how far a coordinate leaves what is right, relative to its scale.
+
+    Counted where some witness can judge to ``DECIDES_FROM``. Elsewhere no slope exists, as at a jump, or rounding
+    hides it; and at a kink every slope between the two sides is right.
+    """
+    bars = np.stack([witness.bars for witness in evidence.witnesses])
+    sharpest = bars.argmin(0)[None]
+    low, high = (
+        np.take_along_axis(np.stack([getattr(witness, end) for witness in evidence.witnesses]), sharpest, 0)[0]
+        for end in ("low", "high")
+    )
     with np.errstate(all="ignore"):
-        relative = np.abs(claims - right) / _safe(evidence.scale)
-    return np.where(np.isfinite(claims), np.where(evidence.scale > 0, relative, 0.0), np.inf).max(-1)
+        away = np.maximum(np.maximum(low - claims, claims - high), 0.0) / _safe(evidence.scale)
+    decided = (evidence.scale > 0) & (bars.min(0) <= DECIDES_FROM * evidence.scale)
+    # The witness's own rounding is no mistake.
+    away = np.where(away * evidence.scale > bars.min(0), away, 0.0)
+    largest: Vector = np.where(decided, np.where(np.isfinite(claims), away, np.inf), 0.0).max(-1)
+    return largest
 
 
 def _distance(claims: Vector, witness: Witness) -> Vector:
@@ -159,97 +173,6 @@ def _safe(scale: Vector) -> Vector:
     return np.where(scale > 0, scale, 1.0)
 
 
-# --- Claims: what is to be proven, as functions of an example and a cotangent. ---
-
-Claim = Callable[[Example, Vector | None], Vector]
-
-
-def claim_of_rule(function: Function, layout: Layout) -> Claim:
-    """The gradient that JAX finds for ``function``, by its custom rule where it has one."""
-
-    return lambda example, cotangent: value_and_rule(function, layout, example, cotangent)[1]
-
-
-def value_and_rule(
-    function: Function, layout: Layout, example: Example, cotangent: Vector | None
-) -> tuple[Vector, Vector]:
-    """The value in its own shape, and the gradient that JAX finds, flat; both from one compiled function."""
-    run = _compiled_rule(function, layout.argnums, options_key(example.options))
-    value, gradients = run(_as_jax(example), _weights(cotangent, example))
-    return np.asarray(value, np.float64), layout.flatten(gradients)
-
-
-def claim_of_gradient(gradient: Function, layout: Layout) -> Claim:
-    """The gradient that a function written by hand returns; with ``cotangent`` where it takes one."""
-    takes_cotangent = accepts_cotangent(gradient)
-
-    def claim(example: Example, cotangent: Vector | None) -> Vector:
-        run = _compiled_gradient(gradient, options_key(example.options), takes_cotangent and cotangent is not None)
-        return layout.flatten(run(_as_jax(example), _weights(cotangent, example) if takes_cotangent else None))
-
-    return claim
-
-
-def accepts_cotangent(gradient: Function) -> bool:
-    """Whether a hand-written gradient takes the weights of the value's entries."""
-    try:
-        return "cotangent" in inspect.signature(gradient).parameters
-    except (TypeError, ValueError):
-        return False
-
-
-def value_of(function: Function, example: Example) -> Vector:
-    """The function's value at an example, in its own shape, as float64."""
-    value = _compiled_value(function, options_key(example.options))(_as_jax(example))
-    return np.asarray(value, np.float64)
-
-
-@functools.lru_cache(maxsize=512)
-def _compiled_value(function: Function, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-    return jax.jit(lambda arguments: function(*arguments, **dict(options)))
-
-
-@functools.lru_cache(maxsize=512)
-def _compiled_rule(
-    function: Function, argnums: tuple[int, ...], options: tuple[tuple[str, Any], ...]
-) -> Callable[..., Any]:
-    def total(arguments: Any, cotangent: Any) -> Any:
-        def of(*differentiable: Any) -> Any:
-            rebuilt = list(arguments)
-            for position, argument in zip(argnums, differentiable, strict=True):
-                rebuilt[position] = argument
-            return function(*rebuilt, **dict(options))
-
-        value, pull = jax.vjp(of, *(arguments[i] for i in argnums))
-        weight = jnp.ones_like(value) if cotangent is None else cotangent.astype(value.dtype)
-        return value, pull(weight)
-
-    return jax.jit(total)
-
-
-@functools.lru_cache(maxsize=512)
-def _compiled_gradient(
-    gradient: Function, options: tuple[tuple[str, Any], ...], weighted: bool
-) -> Callable[..., Any]:
-    def total(arguments: Any, cotangent: Any) -> Any:
-        keywords = dict(options)
-        return gradient(*arguments, **keywords, cotangent=cotangent) if weighted else gradient(*arguments, **keywords)
-
-    return jax.jit(total)
-
-
-def _weights(cotangent: Vector | None, example: Example) -> Any:
-    """The cotangent in the dtype of the value: that of the arguments, float32 at least."""
-    if cotangent is None:
-        return None
-    wide = any(is_floating(a) and np.asarray(a).dtype == np.float64 for a in example.arguments)
-    return jnp.asarray(cotangent, np.float64 if wide else np.float32)
-
-
-def _as_jax(example: Example) -> tuple[Any, ...]:
-    return tuple(None if argument is None else jnp.asarray(argument) for argument in example.arguments)
-
-
 # --- float32 and bfloat16 against float64 at the same, already rounded, input. ---
 
 
@@ -272,7 +195,7 @@ class LowPrecision:
 
 def compare_low_precision(claim: Vector, evidence: Evidence, dtype: str) -> LowPrecision:
     """Judges a claim made in float32; for bfloat16 only the error is of interest."""
-    fails, relative = _low_precision(claim[None], evidence, float(jnp.finfo(dtype).eps))
+    fails, relative = _low_precision(claim[None], evidence, EPSILON[dtype])
     return LowPrecision(dtype, float(relative.max(initial=0.0)), not bool(fails.any()))
 
 
@@ -282,13 +205,31 @@ def rejected_low_precision(claims: Vector, evidence: Evidence) -> Vector:
 
 
 def low_precision_evidence(
-    function: Function, example: Example, layout: Layout, cotangent: Vector | None, *, autodiff: bool, dtype: Any
+    function: Function, example: Example, layout: Layout, cotangent: Vector | None, *, autodiff: bool, dtype: str
 ) -> Evidence:
     """Evidence in float64 at the rounded input, shaken by the narrow type's own rounding unit."""
-    eps = float(jnp.finfo(dtype).eps)
     return gather_evidence(
-        function, example.cast(dtype), layout, cotangent=cotangent, autodiff=autodiff, shake=max(eps, SHAKE)
+        function,
+        example.cast(jnp.dtype(dtype)),
+        layout,
+        cotangent=cotangent,
+        autodiff=autodiff,
+        shake=max(EPSILON[dtype], SHAKE),
     )
+
+
+def excused(evidence: Evidence, plain: Vector) -> Evidence:
+    """The evidence in a narrow type with bars that also hold what autodiff of the plain form loses in that type.
+
+    Args:
+      evidence: in float64.
+      plain: reverse mode of the plain form in the narrow type.
+    """
+    witness = evidence.witnesses[0]
+    lost, layout = _distance(plain, witness), evidence.layout
+    worst = [np.full(part.size, part.max(initial=0.0)) for part in layout.unflatten(lost)]
+    bars = witness.bars + _EXCUSED * np.concatenate(worst)
+    return dataclasses.replace(evidence, witnesses=(dataclasses.replace(witness, bars=bars),))
 
 
 def _low_precision(claims: Vector, evidence: Evidence, eps: float) -> tuple[Vector, Vector]:
@@ -302,10 +243,3 @@ def _low_precision(claims: Vector, evidence: Evidence, eps: float) -> tuple[Vect
     with np.errstate(all="ignore"):
         relative = np.where(decides & (largest > 0), distance / (largest or 1.0), 0.0)
     return fails, relative
-
-
-__all__ = [
-    "DECIDES_FROM", "DECIDES_FROM_FLOAT32", "RESOLUTION", "Claim", "Comparison", "Discrepancy", "LowPrecision",
-    "claim_of_gradient", "claim_of_rule", "compare", "compare_low_precision", "low_precision_evidence", "rejected",
-    "rejected_low_precision", "sizes", "value_of",
-]  # fmt: skip

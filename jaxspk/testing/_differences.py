@@ -22,6 +22,7 @@ _EVEN = (2, 4, 6, 8, 10, 12)
 _ODD = (1, 3, 5, 7, 9, 11)
 _KINK_SHARE = 1e-8
 _EXPLAINED = 8
+_UNIT = 2.0**-53
 _JUMP_LEVELS = 4
 _JUMP_SHARE = 0.2
 """A slope divides a rise by 16 over that many halvings of the step, a square root by 4."""
@@ -54,7 +55,9 @@ def slopes_from_rises(rises: Vector, scales: Vector, noise: Vector) -> Slopes:
     """
     steps = STEPS[None, :] * scales[:, None]
     with np.errstate(all="ignore"):
-        rounding = noise[:, None] / steps
+        # A sum that is small here may be made of parts as large as it becomes nearby.
+        parts = np.where(np.isfinite(rises), np.abs(rises), 0.0).max((1, 2))
+        rounding = (noise + _UNIT * parts)[:, None] / steps
         central, bars = _extrapolate((rises[:, 0] - rises[:, 1]) / (2 * steps), rounding, _EVEN)
         # The slope from above less the slope from below. Even where it is too small to be called a kink it bounds
         # what the central difference of the same steps can know: a kink between the steps and the input hides there.

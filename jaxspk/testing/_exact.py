@@ -1,19 +1,15 @@
-"""Witnesses on a definition in NumPy: complex step behind a guard, and exact rational dual numbers.
+"""Complex step behind a guard, and exact rational dual numbers: witnesses for formulas in NumPy.
 
 Both take the formula as its source prints it, evaluated on other numbers than floats, so they share nothing
 with reverse mode, forward mode or differences of the JAX form.
 """
 
 import dataclasses
-import functools
-import inspect
-import math
 import numbers
-import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -81,8 +77,8 @@ class Dual:
         quotient = self.value / other.value
         return Dual(quotient, (self.slope - quotient * other.slope) / other.value)
 
-    def __pow__(self, power: int) -> "Dual":
-        if not isinstance(power, numbers.Integral):
+    def __pow__(self, power: Any) -> "Dual":
+        if power != int(power):
             raise ArgumentError(f"a dual number may only be raised to a whole power, got {power!r}.")
         power = int(power)
         if power == 0:
@@ -131,10 +127,10 @@ class Dual:
 
 
 def exact_gradient(function: Callable[[Vector], Any], vector: Vector) -> tuple[Fraction, list[Fraction]]:
-    """Value and gradient of a polynomial or rational function, without rounding.
+    r"""Value and gradient of a polynomial or rational function, without rounding.
 
     Args:
-      function: of one object array of :class:`Dual`, to one of them; +, -, \\*, / and whole powers only.
+      function: of one object array of :class:`Dual`, to one of them; +, -, \*, / and whole powers only.
       vector: float64 entries, taken as the rational numbers that they are.
 
     Returns:
@@ -164,83 +160,3 @@ def _dual(number: Any) -> Dual:
         return Dual(Fraction(number))
     # Hyperparameters arrive as floats, which are rational numbers too.
     return Dual(Fraction(float(number)))
-
-
-# --- Definitions on other numbers than floats. ---
-
-
-class _AnyNumbers:
-    """NumPy for a definition that is to run on complex or exact numbers: casts to float are left out."""
-
-    def __init__(self) -> None:
-        self.linalg = types.SimpleNamespace(norm=_norm)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-    @staticmethod
-    def asarray(values: Any, dtype: Any = None, **options: Any) -> Vector:
-        array = np.asarray(values)
-        return array if array.dtype.kind in "cO" else np.asarray(values, dtype, **options)
-
-    @staticmethod
-    def array(values: Any, dtype: Any = None, **options: Any) -> Vector:
-        array = np.array(values)
-        return array if array.dtype.kind in "cO" else np.array(values, dtype, **options)
-
-    @staticmethod
-    def zeros(shape: Any, dtype: Any = None) -> Vector:
-        # Entries that are assigned later may be of any kind, and a whole 0 adds to all of them.
-        zeros = np.empty(shape, object)
-        zeros[...] = 0
-        return zeros
-
-    zeros_like = staticmethod(lambda array, dtype=None: _AnyNumbers.zeros(np.shape(array)))
-
-
-def _norm(vector: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The Euclidean norm continued to complex numbers, where it is analytic."""
-    return np.sqrt(np.sum(vector * vector, axis=axis, keepdims=keepdims))
-
-
-class _AnyMath:
-    """``math`` for numbers of any kind, by NumPy."""
-
-    _NAMES: ClassVar[Mapping[str, str]] = {"acos": "arccos", "asin": "arcsin", "atan": "arctan"}
-
-    def __getattr__(self, name: str) -> Any:
-        plain, general = getattr(math, name), getattr(np, self._NAMES.get(name, name), None)
-        return plain if general is None or not callable(plain) else general
-
-
-def _number(value: Any) -> Any:
-    """``float``, but complex and exact numbers stay what they are."""
-    value = value.item() if isinstance(value, np.ndarray) else value
-    return value if isinstance(value, complex | Dual | Fraction) else float(value)
-
-
-@functools.lru_cache(maxsize=64)
-def on_any_numbers(definition: Callable[..., Any]) -> Callable[..., Any]:
-    """The same definition, its module's NumPy exchanged for one that casts nothing to float.
-
-    A definition is written for people and starts with ``np.asarray(x, np.float64)``; the formula below that line
-    holds for complex numbers and fractions as well.
-    """
-    definition = inspect.unwrap(definition)
-    home = {**definition.__globals__, "float": _number}
-    for name, value in list(home.items()):
-        if value is np:
-            home[name] = _AnyNumbers()
-        elif value is math:
-            home[name] = _AnyMath()
-        elif isinstance(value, types.FunctionType) and value.__module__ == definition.__module__:
-            home[name] = _rebound(inspect.unwrap(value), home)
-    return _rebound(definition, home)
-
-
-def _rebound(function: Callable[..., Any], home: dict[str, Any]) -> Callable[..., Any]:
-    rebound = types.FunctionType(
-        function.__code__, home, function.__name__, function.__defaults__, function.__closure__
-    )
-    rebound.__kwdefaults__ = function.__kwdefaults__
-    return rebound

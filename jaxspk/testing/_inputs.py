@@ -4,7 +4,7 @@ Every strategy draws from a few fixed cases (shapes and options), because each c
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jaxspk.testing import _laws as law
 from jaxspk.testing import _strategies as hard
 from jaxspk.testing._examples import Example, Vector
+from jaxspk.testing._strategies import Draw, Names, Numbers, Options, Shape
 
 Strategy = st.SearchStrategy[Example]
 
@@ -43,7 +44,7 @@ class Inputs:
         return st.one_of(*self.cases)
 
 
-def _example(options: Mapping[str, Any], *arguments: Any) -> Strategy:
+def _example(options: Options, *arguments: Any) -> Strategy:
     """Examples of the given options; arguments that are no strategies are taken as they are."""
     parts = [a if isinstance(a, st.SearchStrategy) else st.just(a) for a in arguments]
     return st.tuples(*parts).map(lambda drawn: Example(drawn, options))
@@ -53,7 +54,7 @@ def _example(options: Mapping[str, Any], *arguments: Any) -> Strategy:
 
 
 @st.composite
-def _bins(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
+def _bins(draw: Draw, shape: Shape) -> Vector:
     """Embeddings of bins: hard rows, unit rows as the network gives them, or rows very near their source."""
     plan = draw(st.sampled_from(["rows", "unit", "clustered"]))
     if plan == "clustered":
@@ -67,7 +68,7 @@ def _bins(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
 
 
 @st.composite
-def _assignments(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
+def _assignments(draw: Draw, shape: Shape) -> Vector:
     """One-hot, and now and then a bin of no source."""
     one_hot = np.eye(shape[-1])[draw(hard.class_labels(shape[:-1], shape[-1]))]
     if draw(st.sampled_from([False, False, True])):
@@ -76,7 +77,7 @@ def _assignments(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
 
 
 @st.composite
-def _exact_bins(draw: st.DrawFn) -> Example:
+def _exact_bins(draw: Draw) -> Example:
     """Whole numbers, largest entry a power of two, sources of 1 and 4 bins: roots and quotients stay exact."""
     embeddings = draw(_whole((6, 3)))
     embeddings[draw(st.integers(0, 5)), draw(st.integers(0, 2))] = 4.0
@@ -84,16 +85,14 @@ def _exact_bins(draw: st.DrawFn) -> Example:
     return Example((embeddings, np.eye(3)[sources], None), {"balance": "none", "normalize": "none"})
 
 
-def _deep_clustering(
-    shape: tuple[int, ...], sources: int, weighted: bool, soft: bool = False, **options: Any
-) -> Strategy:
+def _deep_clustering(shape: Shape, sources: int, weighted: bool, soft: bool = False, **options: Any) -> Strategy:
     assigned = (*shape[:-1], sources)
     assignments = _assignments(assigned) if not soft else hard.numbers(assigned, 0, 1)
     weights = hard.bin_weights(shape[:-1]) if weighted else None
     return _example(options, _bins(shape), assignments, weights)
 
 
-def _whole(shape: Sequence[int], step: int = 1, largest: int = 4) -> st.SearchStrategy[Vector]:
+def _whole(shape: Shape, step: int = 1, largest: int = 4) -> st.SearchStrategy[Vector]:
     """Small whole numbers, multiples of ``step``."""
 
     def drawn(seed: int) -> Vector:
@@ -105,12 +104,12 @@ def _whole(shape: Sequence[int], step: int = 1, largest: int = 4) -> st.SearchSt
 # --- Regularized siamese ---
 
 
-def _codes(first: Sequence[int], second: Sequence[int]) -> tuple[Any, Any]:
+def _codes(first: Shape, second: Shape) -> tuple[Any, Any]:
     return hard.codes(first), hard.codes(second)
 
 
 @st.composite
-def _frames(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
+def _frames(draw: Draw, shape: Shape) -> Vector:
     """Masks of frames, at least two of them true."""
     generator = np.random.default_rng(draw(hard.seeds))
     mask = generator.random(tuple(shape)) < 0.6
@@ -119,7 +118,7 @@ def _frames(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
 
 
 @st.composite
-def _centred(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
+def _centred(draw: Draw, shape: Shape) -> Vector:
     """Whole numbers whose mean over the frames is 0."""
     codes = draw(_whole(shape))
     codes[-1] = -codes[:-1].sum(0)
@@ -127,7 +126,7 @@ def _centred(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
 
 
 def _regularized(
-    batch: tuple[int, ...], frames: int, inputs: int, units: int, mask: Strategy | None, **options: Any
+    batch: Shape, frames: int, inputs: int, units: int, mask: st.SearchStrategy[Vector] | None, **options: Any
 ) -> Strategy:
     features = [hard.numbers((*batch, frames, inputs), -2, 2) for _ in range(4)]
     first, second = _codes((*batch, frames, units), (*batch, frames, units))
@@ -140,7 +139,7 @@ _LAMBDAS = {"lambda_mean": 0.5, "lambda_cov": 0.125}
 
 
 @st.composite
-def _pairs(draw: st.DrawFn, shape: Sequence[int], kinds: Sequence[str] = _PAIR_KINDS) -> tuple[Vector, Vector]:
+def _pairs(draw: Draw, shape: Shape, kinds: Names = _PAIR_KINDS) -> tuple[Vector, Vector]:
     """Two sets of embeddings; rows of the second may repeat or nearly repeat those of the first."""
     both = draw(hard.rows((2, *shape), kinds=kinds))
     first, second = both
@@ -153,31 +152,27 @@ def _pairs(draw: st.DrawFn, shape: Sequence[int], kinds: Sequence[str] = _PAIR_K
 
 
 @st.composite
-def _pair_example(
-    draw: st.DrawFn, shape: tuple[int, ...], options: Mapping[str, Any], kinds: Sequence[str] = _PAIR_KINDS
-) -> Example:
+def _pair_example(draw: Draw, shape: Shape, options: Options, kinds: Names = _PAIR_KINDS) -> Example:
     first, second = draw(_pairs(shape, kinds))
     return Example((first, second, draw(hard.flags(shape[:-1]))), options)
 
 
 @st.composite
-def _triplet_example(
-    draw: st.DrawFn, shape: tuple[int, ...], options: Mapping[str, Any], kinds: Sequence[str] = _PAIR_KINDS
-) -> Example:
+def _triplet_example(draw: Draw, shape: Shape, options: Options, kinds: Names = _PAIR_KINDS) -> Example:
     anchors, positives = draw(_pairs(shape, kinds))
     return Example((anchors, positives, draw(hard.rows(shape, kinds=kinds))), options)
 
 
 @st.composite
 def _classification(
-    draw: st.DrawFn,
-    batch: tuple[int, ...],
+    draw: Draw,
+    batch: Shape,
     dim: int,
     classes: int,
-    options: Mapping[str, Any],
+    options: Options,
     *,
     bias: bool = False,
-    kinds: Sequence[str] = ("duplicate", "near", "tiny", "huge"),
+    kinds: Names = ("duplicate", "near", "tiny", "huge"),
 ) -> Example:
     weights = draw(hard.rows((classes, dim), kinds=kinds, hardness=0.2))
     embeddings = draw(hard.rows((*batch, dim), kinds=kinds))
@@ -194,20 +189,21 @@ def _classification(
 
 @st.composite
 def _speaker_batch(
-    draw: st.DrawFn,
-    shape: tuple[int, int, int],
-    options: Mapping[str, Any],
+    draw: Draw,
+    shape: Shape,
+    options: Options,
     *,
     scaled: bool = True,
-    scales: Sequence[float] = (10.0, 1.0, 2.0**-4, 24.0),
-    biases: Sequence[float] = (-5.0, 0.0, 3.5),
-    kinds: Sequence[str] = ("duplicate", "near", "opposite", "axis", "tiny", "huge"),
+    scales: Numbers = (10.0, 1.0, 2.0**-4, 24.0),
+    biases: Numbers = (-5.0, 0.0, 3.5),
+    kinds: Names = ("duplicate", "near", "opposite", "axis", "tiny", "huge"),
+    collapse: float = 2.0**-12,
 ) -> Example:
     """Speakers x utterances x dim, with voices far apart, near one another, or nearly collapsed."""
     array = draw(hard.rows(shape, kinds=kinds))
     plan = draw(st.sampled_from(["loose", "tight", "collapsed"]))
     if plan != "loose":
-        spread = 2.0**-3 if plan == "tight" else 2.0**-12
+        spread = 2.0**-3 if plan == "tight" else collapse
         centre = array[:, :1] if plan == "tight" else array[:1, :1]
         array = centre + (array - centre) * spread
     if not scaled:
@@ -217,23 +213,29 @@ def _speaker_batch(
     return Example((array, scale, bias), options)
 
 
+def _contrast(shape: Shape, options: Options, biases: Numbers) -> Strategy:
+    """Speaker batches for GE2E's contrast, which narrow types can still tell apart.
+
+    Near 1 a sigmoid forgets by how much, and cosines that are equal in float32 have no hardest one among them.
+    """
+    return _speaker_batch(shape, options, scales=(4.0, 1.0, 2.0**-4), biases=biases, collapse=2.0**-6)
+
+
 @st.composite
-def _labelled(draw: st.DrawFn, count: int, dim: int, classes: int, options: Mapping[str, Any]) -> Example:
+def _labelled(draw: Draw, count: int, dim: int, classes: int, options: Options) -> Example:
     embeddings = draw(hard.rows((count, dim), kinds=_PAIR_KINDS))
     labels = draw(hard.class_labels((count,), classes))
     return Example((embeddings, labels), options)
 
 
 @st.composite
-def _softmax_prototypical(draw: st.DrawFn, speakers: int, dim: int, classes: int) -> Example:
+def _softmax_prototypical(draw: Draw, speakers: int, dim: int, classes: int) -> Example:
     batch = draw(_speaker_batch((speakers, 2, dim), {}))
     weights = draw(hard.rows((classes, dim), kinds=("duplicate", "near"), hardness=0.2))
     labels = draw(hard.class_labels((speakers,), classes))
     embeddings, scale, bias = batch.arguments
     return Example((embeddings, weights, draw(hard.numbers((classes,), -2, 2)), labels, scale, bias), {})
 
-
-_GENTLE = (4.0, 1.0, 2.0**-4)
 
 INPUTS: Mapping[str, Inputs] = {
     "deep_clustering_loss": Inputs(
@@ -320,14 +322,18 @@ INPUTS: Mapping[str, Inputs] = {
     ),
     "contrastive_loss": Inputs(
         cases=(
-            _pair_example((4, 3), {"margin": 1.0, "normalize": True}, ("duplicate", "near", "opposite", "axis", "tiny", "huge")),
+            _pair_example(
+                (4, 3), {"margin": 1.0, "normalize": True}, ("duplicate", "near", "opposite", "axis", "tiny", "huge")
+            ),
             _pair_example((4, 3), {"margin": 2.0, "normalize": False}),
         ),
         laws=(law.rotation(0, 1),),
     ),
     "triplet_loss": Inputs(
         cases=(
-            _triplet_example((4, 3), {"margin": 0.25, "normalize": True}, ("duplicate", "near", "opposite", "axis", "tiny", "huge")),
+            _triplet_example(
+                (4, 3), {"margin": 0.25, "normalize": True}, ("duplicate", "near", "opposite", "axis", "tiny", "huge")
+            ),
             _triplet_example((4, 3), {"margin": 1.0, "normalize": False}),
         ),
         laws=(law.rotation(0, 1, 2),),
@@ -340,9 +346,7 @@ INPUTS: Mapping[str, Inputs] = {
     "prototypical_loss": Inputs(
         cases=(
             _speaker_batch((3, 2, 3), {}, scaled=False, kinds=_PAIR_KINDS),
-            _speaker_batch(
-                (3, 4, 2), {"include_query": True, "chunk_size": 2}, scaled=False, kinds=_PAIR_KINDS
-            ),
+            _speaker_batch((3, 4, 2), {"include_query": True, "chunk_size": 2}, scaled=False, kinds=_PAIR_KINDS),
         ),
         laws=(law.translation([(0,)], axes=(0, 1)), law.rotation(0), law.permutation({0: 0}, value_axis=0)),
     ),
@@ -364,11 +368,8 @@ INPUTS: Mapping[str, Inputs] = {
     ),
     "ge2e_contrast_loss": Inputs(
         cases=(
-            # Near 1 a sigmoid in float64 forgets by how much: the plain form's own slope is rounding there.
-            _speaker_batch((3, 3, 3), {"centroid": "raw", "cosine_floor": None}, scales=_GENTLE, biases=(-5.0, 0.0)),
-            _speaker_batch(
-                (3, 2, 3), {"centroid": "normalized", "cosine_floor": None}, scales=_GENTLE, biases=(-2.0, 0.5)
-            ),
+            _contrast((3, 3, 3), {"centroid": "raw", "cosine_floor": None}, biases=(-5.0, 0.0)),
+            _contrast((3, 2, 3), {"centroid": "normalized", "cosine_floor": None}, biases=(-2.0, 0.5)),
         ),
         laws=(law.homogeneity(0, 0), law.rotation(0), law.permutation({0: 0}, value_axis=0)),
     ),

@@ -76,7 +76,7 @@ def translation(groups: Sequence[Sequence[int]], axes: tuple[int, ...] = (-2,)) 
                 (g.sum(axes), b.sum(axes), np.abs(g).sum(axes))
                 for g, b in ((scene.gradient(argument), scene.bars(argument)) for argument in group)
             ]
-            parts.append(tuple(sum(np.asarray(s[k]) for s in sums) for k in range(3)))
+            parts.append([np.sum([s[k] for s in sums], axis=0) for k in range(3)])
         return _joined(parts)
 
     return Law("translation", r"\sum_i g_i = 0", violations)
@@ -86,14 +86,14 @@ def rotation(*arguments: int) -> Law:
     """A common rotation of all rows changes nothing."""
 
     def violations(scene: Scene) -> tuple[Vector, Vector, Vector]:
-        product, excused, terms = 0.0, 0.0, 0.0
+        products, errors, sizes = [], [], []
         for argument in arguments:
             x, g, bars = scene.values(argument), scene.gradient(argument), scene.bars(argument)
             rows, slopes, error = (array.reshape(-1, array.shape[-1]) for array in (x, g, bars))
-            product = product + rows.T @ slopes
-            excused = excused + np.abs(rows).T @ error
-            terms = terms + np.abs(rows).T @ np.abs(slopes)
-        product, excused, terms = np.asarray(product), np.asarray(excused), np.asarray(terms)
+            products.append(rows.T @ slopes)
+            errors.append(np.abs(rows).T @ error)
+            sizes.append(np.abs(rows).T @ np.abs(slopes))
+        product, excused, terms = (np.sum(parts, axis=0) for parts in (products, errors, sizes))
         return product - product.T, excused + excused.T, terms + terms.T
 
     return Law("rotation", r"X^\top G \text{ symmetric}", violations)
@@ -143,7 +143,9 @@ def permutation(axes: Mapping[int, int], value_axis: int | None = None) -> Law:
 
 def _inner(scene: Scene, argument: int, axis: int | None) -> tuple[Vector, Vector, Vector]:
     x, g, bars = scene.values(argument), scene.gradient(argument), scene.bars(argument)
-    return (x * g).sum(axis), (np.abs(x) * bars).sum(axis), np.abs(x * g).sum(axis)
+    parts = (x * g, np.abs(x) * bars, np.abs(x * g))
+    entry, excused, terms = (np.asarray(part.sum(axis)) for part in parts)
+    return entry, excused, terms
 
 
 def _joined(parts: Sequence[Sequence[Vector]]) -> tuple[Vector, Vector, Vector]:

@@ -1,411 +1,23 @@
 """Wrong formulas, loss by loss: misprints of the sources, misreadings of them, and slips people make.
 
-Each is a loss written out once more, plainly, with one ``slip`` in it; its gradient is what somebody who made the
-slip would ship. With no slip (``slip=""``) each equals the loss, which a test checks: else a mistake in this file
-could pass for the planted one.
+The gradient of a loss with a slip in it is what somebody who made the slip would ship.
 """
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jax.lax import stop_gradient
-
-from jaxspk.testing._compare import claim_of_rule
+from jaxspk.testing import _wrong_losses as wrong
+from jaxspk.testing._claims import rules_of
 from jaxspk.testing._examples import Example, Vector
-from jaxspk.testing._mutants import Kind
+from jaxspk.testing._kinds import Kind
 from jaxspk.testing._scenes import Scene
-
-# --- Deep clustering ---
-
-
-def _deep_clustering(v: Any, y: Any, w: Any = None, *, balance: str, normalize: str, slip: str = "") -> Any:
-    w = jnp.ones_like(v[..., 0]) if w is None else w
-    counted = jnp.ones_like(w) if slip == "silent bins counted" else jnp.where(w > 0, 1.0, 0.0)
-    targets = jnp.einsum("...ic,...jc->...ij", y, y)
-    d = jnp.einsum("...ij,...j->...i", targets, counted)
-    power = 1.0 if slip == "rows scaled by d^-1/2" else 0.5
-    root = jnp.where(d > 0, jnp.where(d > 0, d, 1.0) ** -power, 0.0)
-    r = w * root if balance == "partition" else w
-    pair = r[..., :, None] * r[..., None, :]
-    if balance == "partition" and slip == "1/d_i across sources":
-        # Only half of it: the loss symmetrises the rest.
-        pair = w[..., :, None] * w[..., None, :] * (root**2)[..., :, None]
-    affinity = jnp.einsum("...id,...jd->...ij", v, v)
-    if slip == "own affinity stopped":
-        affinity = jnp.einsum("...id,...jd->...ij", v, stop_gradient(v))
-    if slip == "unit rows assumed":
-        squares = jnp.sum(jnp.square(v[..., :, None, :] - v[..., None, :, :]), -1)
-        affinity = 1 - squares / 2
-    if slip == "diagonal left out":
-        pair = pair * (1 - jnp.eye(v.shape[-2]))
-    terms = jnp.square(affinity) - 2 * affinity * targets + jnp.square(targets)
-    if slip == "target term dropped":
-        terms = jnp.square(affinity)
-    if slip == "own term dropped":
-        terms = -2 * affinity * targets
-    if slip == "same source only":
-        terms = terms * targets
-    if slip == "weights left out":
-        pair = jnp.ones_like(pair)
-    if slip == "weights not multiplied":
-        pair = (r[..., :, None] + r[..., None, :]) / 2
-    if slip == "weights squared":
-        pair = pair**2
-    cost = jnp.sum(pair * terms, (-2, -1))
-    if normalize == "weights":
-        total = r.sum(-1)
-        cost = cost / (jnp.where(total > 0, total, 1.0) ** (1 if slip == "divided by the sum, not its square" else 2))
-    return cost
-
-
-# --- Regularized siamese ---
-
-
-def _statistics(codes: Any, slip: str) -> tuple[Any, Any]:
-    frames = codes.shape[-2]
-    mean = codes.sum(-2) / (frames - 1 if slip == "T-1 for T" else frames)
-    centred = codes - codes.mean(-2, keepdims=True)
-    count = frames if slip == "T for T-1" else frames - 1
-    other = stop_gradient(centred) if slip == "one of two symmetric terms" else centred
-    covariance = jnp.einsum("...ti,...tj->...ij", centred, other) / count
-    if slip == "upper triangle only":
-        covariance = jnp.triu(covariance)
-    if slip == "diagonal only":
-        covariance = covariance * jnp.eye(codes.shape[-1])
-    return mean, covariance
-
-
-def _mean_distance(first: Any, second: Any, *, slip: str = "") -> Any:
-    ours, theirs = _statistics(first, slip)[0], _statistics(second, slip)[0]
-    difference = ours + theirs if slip == "both signs plus" else ours - theirs
-    squared = jnp.sum(jnp.square(difference), -1)
-    if slip == "distance not squared":
-        return jnp.sqrt(jnp.where(squared > 0, squared, 1.0))
-    return squared
-
-
-def _covariance_distance(first: Any, second: Any, *, slip: str = "") -> Any:
-    ours, theirs = _statistics(first, slip)[1], _statistics(second, slip)[1]
-    difference = ours + theirs if slip == "both signs plus" else ours - theirs
-    squared = jnp.sum(jnp.square(difference), (-2, -1))
-    if slip in _CENTRES:
-        # q = 4/(T-1) s_i Delta (c - centre), as printed but for the centre: the slip is in the gradient alone.
-        means = [first.mean(-2, keepdims=True), second.mean(-2, keepdims=True)]
-        centres = {
-            "mean of the other segment": means[::-1],
-            "pooled mean": [(means[0] + means[1]) / 2] * 2,
-            "not centred": [jnp.zeros_like(mean) for mean in means],
-        }[slip]
-        scattered = []
-        for codes, centre in zip((first, second), centres, strict=True):
-            centred = codes - stop_gradient(centre)
-            scattered.append(jnp.einsum("...ti,...tj->...ij", centred, centred) / (codes.shape[-2] - 1))
-        linear = 2 * jnp.sum(stop_gradient(difference) * (scattered[0] - scattered[1]), (-2, -1))
-        return stop_gradient(squared - linear) + linear
-    if slip == "distance not squared":
-        return jnp.sqrt(jnp.where(squared > 0, squared, 1.0))
-    return squared
-
-
-_CENTRES = ("mean of the other segment", "pooled mean", "not centred")
-
-
-def _discrimination(
-    first: Any, second: Any, same: Any, *, lambda_mean: float, lambda_cov: float, slip: str = ""
-) -> Any:
-    if slip == "lambdas exchanged":
-        lambda_mean, lambda_cov = lambda_cov, lambda_mean
-    distances = ((_mean_distance, lambda_mean, "mean"), (_covariance_distance, lambda_cov, "covariance"))
-    total = 0.0
-    for distance, scale, name in distances:
-        d = distance(first, second, slip=slip)
-        far = jnp.exp(-d / scale)
-        if slip == "1/lambda forgotten":
-            far = stop_gradient(far) * -(d - stop_gradient(d)) + stop_gradient(far)
-        if slip == "exponent without its minus":
-            far = 2 - far
-        if slip == "different speakers stopped":
-            far = stop_gradient(far)
-        if slip == f"{name} part dropped":
-            continue
-        total = total + jnp.where(same, d, far)
-    return total
-
-
-def _reconstruction(inputs: Any, reconstructions: Any, *, slip: str = "") -> Any:
-    squares = jnp.square(reconstructions - inputs)
-    if slip == "summed over frames":
-        return squares.mean(-1).sum(-1)
-    if slip == "summed over dimensions":
-        return squares.sum(-1).mean(-1)
-    if slip == "half the square":
-        return 0.5 * squares.mean((-2, -1))
-    if slip == "absolute error":
-        return jnp.abs(reconstructions - inputs).mean((-2, -1))
-    return squares.mean((-2, -1))
-
-
-def _regularized(
-    inputs_1: Any,
-    inputs_2: Any,
-    reconstructions_1: Any,
-    reconstructions_2: Any,
-    codes_1: Any,
-    codes_2: Any,
-    same: Any,
-    *,
-    alpha: float,
-    lambda_mean: float,
-    lambda_cov: float,
-    slip: str = "",
-) -> Any:
-    first, second = _reconstruction(inputs_1, reconstructions_1), _reconstruction(inputs_2, reconstructions_2)
-    inner = slip if slip in _SLIPS_OF_CODES else ""
-    apart = _discrimination(codes_1, codes_2, same, lambda_mean=lambda_mean, lambda_cov=lambda_cov, slip=inner)
-    if slip == "alpha and 1-alpha exchanged":
-        alpha = 1 - alpha
-    if slip == "second reconstruction dropped":
-        second = jnp.zeros_like(second)
-    if slip == "reconstructions averaged":
-        first, second = first / 2, second / 2
-    if slip == "1-alpha forgotten":
-        return alpha * (first + second) + apart
-    if slip == "alpha forgotten":
-        return first + second + (1 - alpha) * apart
-    return alpha * (first + second) + (1 - alpha) * apart
-
-
-_SLIPS_OF_CODES = ("T for T-1", "pooled mean", "1/lambda forgotten", "exponent without its minus")
-
-
-# --- Pairs and triplets ---
-
-
-def _distance(first: Any, second: Any) -> Any:
-    squared = jnp.sum(jnp.square(first - second), -1)
-    return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
-
-
-def _unit(x: Any, slip: str = "") -> Any:
-    norm = jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
-    norm = jnp.where(norm > 0, norm, 1.0)
-    return x / (stop_gradient(norm) if slip == "norm stopped" else norm)
-
-
-def _autoembedder(
-    first: Any, second: Any, cannot: Any, *, alpha: float, clip_must_link: bool, slip: str = ""
-) -> Any:
-    d = _distance(first, second)
-    if slip == "squared distance":
-        d = d**2
-    clipped = jnp.minimum(d, alpha)
-    if slip == "cap from below":
-        clipped = jnp.maximum(d, alpha)
-    if slip == "gradient beyond the cap":
-        clipped = d - stop_gradient(d - clipped)
-    s = clipped if clip_must_link else jnp.where(cannot, clipped, d)
-    target = jnp.where(cannot, alpha, 0.0)
-    if slip == "cap of 1":
-        target = jnp.where(cannot, 1.0, 0.0)
-    if slip == "labels the wrong way round":
-        target = jnp.where(cannot, 0.0, alpha)
-    return jnp.square(target - s) * (0.5 if slip == "half the square" else 1.0)
-
-
-def _contrastive(
-    first: Any, second: Any, same: Any, *, margin: float, normalize: bool = True, slip: str = ""
-) -> Any:
-    if normalize and slip != "not normalised":
-        first, second = _unit(first, slip), _unit(second, slip)
-    d = _distance(first, second)
-    hinge = jnp.maximum(margin - d, 0.0)
-    if slip == "hinge left open":
-        hinge = margin - d
-    apart = hinge**2
-    if slip == "margin on the squared distance":
-        apart = jnp.maximum(margin - d**2, 0.0)
-    if slip == "hinge not squared":
-        apart = hinge
-    if slip == "different speakers stopped":
-        apart = stop_gradient(apart)
-    loss = jnp.where(same, d if slip == "distance not squared" else d**2, apart)
-    return loss * (0.5 if slip == "half of it" else 1.0)
-
-
-def _triplet(
-    anchors: Any, positives: Any, negatives: Any, *, margin: float, normalize: bool = True, slip: str = ""
-) -> Any:
-    if normalize and slip != "not normalised":
-        anchors, positives, negatives = (_unit(x, slip) for x in (anchors, positives, negatives))
-    power = 1 if slip == "distances not squared" else 2
-    near, far = _distance(anchors, positives) ** power, _distance(anchors, negatives) ** power
-    if slip == "negative stopped":
-        far = stop_gradient(far)
-    if slip == "negative against the positive":
-        far = _distance(positives, negatives) ** power
-    slack = near - far + margin
-    if slip == "signs exchanged":
-        slack = far - near + margin
-    return slack if slip == "hinge left open" else jnp.where(slack > 0, slack, 0.0)
-
-
-# --- Classification ---
-
-
-def _cross_entropy(scores: Any, labels: Any, slip: str = "") -> Any:
-    target = jnp.take_along_axis(scores, labels[..., None], -1)[..., 0]
-    if slip == "target not subtracted":
-        target = stop_gradient(target)
-    if slip == "only the target":
-        return -target
-    others = jax.nn.logsumexp(scores, -1)
-    if slip == "target left out of the sum":
-        others = jax.nn.logsumexp(jnp.where(jax.nn.one_hot(labels, scores.shape[-1]) > 0, -jnp.inf, scores), -1)
-    return others - target
-
-
-def _softmax(x: Any, w: Any, b: Any, labels: Any, *, slip: str = "") -> Any:
-    return _cross_entropy(x @ w.T + (0.0 if slip == "bias dropped" else b), labels, slip)
-
-
-def _am_softmax(x: Any, w: Any, labels: Any, *, margin: float, scale: float, slip: str = "") -> Any:
-    cosines = _unit(x, slip) @ (w if slip == "class weights not normalised" else _unit(w, slip)).T
-    sign = -1.0 if slip == "margin added" else 1.0
-    shifted = cosines - sign * margin * jax.nn.one_hot(labels, w.shape[0], dtype=x.dtype)
-    if slip == "margin outside the scale":
-        return _cross_entropy(scale * cosines + (shifted - cosines), labels)
-    if slip == "margin on every class":
-        return _cross_entropy(scale * (cosines - margin), labels)
-    if slip == "scale forgotten in the backward pass":
-        return _cross_entropy(scale * cosines, labels) / scale
-    return _cross_entropy(scale * shifted, labels, slip)
-
-
-def _aam_softmax(
-    x: Any, w: Any, labels: Any, *, margin: float, scale: float, easy_margin: bool = False, slip: str = ""
-) -> Any:
-    cosines = _unit(x, slip) @ _unit(w, slip).T
-    sine = jnp.sqrt(jnp.clip(1 - cosines**2, 1e-14, 1.0))
-    if slip == "sine stopped":
-        sine = stop_gradient(sine)
-    sign = -1.0 if slip == "angle less the margin" else 1.0
-    moved = cosines * jnp.cos(margin) - sign * sine * jnp.sin(margin)
-    if slip == "margin on the cosine":
-        moved = cosines - margin
-    if slip == "no second branch":
-        phi = moved
-    elif easy_margin:
-        phi = jnp.where(cosines > 0, moved, cosines)
-    else:
-        past = cosines - jnp.sin(jnp.pi - margin) * margin
-        if slip == "continuous past pi - m":
-            past = cosines - 1 + jnp.cos(margin)
-        if slip == "flat past pi - m":
-            past = stop_gradient(past)
-        phi = jnp.where(cosines > jnp.cos(jnp.pi - margin), moved, past)
-    target = jax.nn.one_hot(labels, w.shape[0], dtype=x.dtype)
-    if slip == "margin on every class":
-        target = jnp.ones_like(target)
-    return _cross_entropy(scale * jnp.where(target > 0, phi, cosines), labels, slip)
-
-
-# --- Prototypes ---
-
-
-def _prototypical(x: Any, *, include_query: bool = False, slip: str = "") -> Any:
-    query, support = x[:, 0], x if include_query else x[:, 1:]
-    centroids = support.mean(1)
-    if slip == "query in the centroid":
-        centroids = x.mean(1)
-    if slip == "divided by M":
-        centroids = support.sum(1) / (support.shape[1] + 1)
-    if slip == "centroids stopped":
-        centroids = stop_gradient(centroids)
-    if slip == "last utterance as query":
-        query, centroids = x[:, -1], x[:, :-1].mean(1)
-    squared = jnp.sum(jnp.square(query[:, None] - centroids[None]), -1)
-    if slip == "distance not squared":
-        squared = jnp.sqrt(jnp.where(squared > 0, squared, 1.0))
-    if slip == "columns for rows":
-        squared = squared.T
-    scores = squared if slip == "printed without the minus" else -squared
-    return _cross_entropy(scores, jnp.arange(len(x)), slip)
-
-
-def _centroid(vectors: Any, axis: int, centroid: str, slip: str) -> Any:
-    mean = (_unit(vectors) if centroid == "normalized" else vectors).mean(axis)
-    return stop_gradient(mean) if slip == "centroids stopped" else mean
-
-
-def _angular(
-    x: Any, scale: Any, bias: Any, *, centroid: str = "raw", include_query: bool = False, slip: str = ""
-) -> Any:
-    query, support = x[:, 0], x if include_query else x[:, 1:]
-    centroids = _centroid(support, 1, centroid, slip)
-    if slip != "centroids not normalised":
-        centroids = _unit(centroids, slip)
-    cosines = (_unit(query, slip) if slip != "query not normalised" else query) @ centroids.T
-    if slip == "columns for rows":
-        cosines = cosines.T
-    if slip == "negative cosines floored":
-        cosines = jnp.maximum(cosines, 1e-6)
-    if slip == "scale squared":
-        scale = scale**2
-    scores = scale * cosines + bias
-    if slip == "bias on the target only":
-        scores = scale * cosines + bias * jnp.eye(len(x))
-    return _cross_entropy(scores, jnp.arange(len(x)), slip)
-
-
-def _ge2e_scores(x: Any, scale: Any, bias: Any, centroid: str, floor: float | None, slip: str) -> Any:
-    speakers, utterances, _ = x.shape
-    members = _unit(x) if centroid == "normalized" else x
-    whole = _centroid(x, 1, centroid, slip)
-    without = (members.sum(1, keepdims=True) - members) / (utterances - 1)
-    if slip == "centroids stopped":
-        without = stop_gradient(without)
-    cosines = jnp.einsum("jid,kd->jik", _unit(x, slip), _unit(whole, slip))
-    own = jnp.sum(_unit(x, slip) * _unit(without, slip), -1)
-    target = jnp.eye(speakers)[:, None, :] > 0
-    if slip != "own utterance in its centroid":
-        cosines = jnp.where(target, own[..., None], cosines)
-    if slip == "divided by M":
-        cosines = jnp.where(target, own[..., None] * (utterances - 1) / utterances, cosines)
-    if floor is not None and slip != "no floor":
-        cosines = jnp.maximum(cosines, floor)
-    return scale * cosines + bias
-
-
-def _ge2e_softmax(
-    x: Any, scale: Any, bias: Any, *, centroid: str = "raw", cosine_floor: float | None = None, slip: str = ""
-) -> Any:
-    scores = _ge2e_scores(x, scale, bias, centroid, cosine_floor, slip)
-    labels = jnp.broadcast_to(jnp.arange(x.shape[0])[:, None], x.shape[:2])
-    return _cross_entropy(scores, labels, slip)
-
-
-def _ge2e_contrast(
-    x: Any, scale: Any, bias: Any, *, centroid: str = "raw", cosine_floor: float | None = None, slip: str = ""
-) -> Any:
-    scores = _ge2e_scores(x, scale, bias, centroid, cosine_floor, slip)
-    target = jnp.eye(x.shape[0])[:, None, :] > 0
-    own = jnp.sum(jnp.where(target, scores, 0.0), -1)
-    others = jax.nn.sigmoid(jnp.where(target, -jnp.inf, scores))
-    hardest = others.sum(-1) if slip == "sum for the hardest" else others.max(-1)
-    if slip == "hardest impostor stopped":
-        hardest = stop_gradient(hardest)
-    if slip == "own score dropped":
-        return 1 + hardest
-    return 1 - jax.nn.sigmoid(own) + hardest
-
 
 _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
     "deep_clustering_loss": (
-        _deep_clustering,
+        wrong.deep_clustering,
         {
             "target term dropped": "dropped term",
             "own term dropped": "dropped term",
@@ -423,7 +35,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "mean_distance": (
-        _mean_distance,
+        wrong.mean_distance,
         {
             "T-1 for T": "T_B for T_B - 1",
             "both signs plus": "misprint",
@@ -431,7 +43,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "covariance_distance": (
-        _covariance_distance,
+        wrong.covariance_distance,
         {
             "T for T-1": "T_B for T_B - 1",
             "one of two symmetric terms": "factor 2",
@@ -445,7 +57,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "siamese_discrimination_loss": (
-        _discrimination,
+        wrong.discrimination,
         {
             "T for T-1": "T_B for T_B - 1",
             "T-1 for T": "T_B for T_B - 1",
@@ -462,7 +74,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "reconstruction_loss": (
-        _reconstruction,
+        wrong.reconstruction,
         {
             "summed over frames": "missing chain factor",
             "summed over dimensions": "missing chain factor",
@@ -471,7 +83,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "regularized_siamese_loss": (
-        _regularized,
+        wrong.regularized,
         {
             "T for T-1": "T_B for T_B - 1",
             "pooled mean": "misprint",
@@ -485,7 +97,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "autoembedder_loss": (
-        _autoembedder,
+        wrong.autoembedder,
         {
             "squared distance": "missing chain factor",
             "cap from below": "misprint",
@@ -496,7 +108,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "contrastive_loss": (
-        _contrastive,
+        wrong.contrastive,
         {
             "hinge left open": "wrong index range",
             "margin on the squared distance": "misprint",
@@ -509,7 +121,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "triplet_loss": (
-        _triplet,
+        wrong.triplet,
         {
             "distances not squared": "missing chain factor",
             "negative stopped": "stopped gradient",
@@ -521,7 +133,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "softmax_loss": (
-        _softmax,
+        wrong.softmax,
         {
             "target not subtracted": "stopped gradient",
             "only the target": "dropped term",
@@ -530,7 +142,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "am_softmax_loss": (
-        _am_softmax,
+        wrong.am_softmax,
         {
             "target not subtracted": "stopped gradient",
             "target left out of the sum": "dropped term",
@@ -543,7 +155,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "aam_softmax_loss": (
-        _aam_softmax,
+        wrong.aam_softmax,
         {
             "target not subtracted": "stopped gradient",
             "target left out of the sum": "dropped term",
@@ -558,7 +170,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "prototypical_loss": (
-        _prototypical,
+        wrong.prototypical,
         {
             "printed without the minus": "misprint",
             "query in the centroid": "misprint",
@@ -571,7 +183,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "angular_prototypical_loss": (
-        _angular,
+        wrong.angular,
         {
             "centroids stopped": "stopped gradient",
             "centroids not normalised": "missing chain factor",
@@ -585,7 +197,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "ge2e_softmax_loss": (
-        _ge2e_softmax,
+        wrong.ge2e_softmax,
         {
             "centroids stopped": "stopped gradient",
             "own utterance in its centroid": "misprint",
@@ -596,7 +208,7 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
         },
     ),
     "ge2e_contrast_loss": (
-        _ge2e_contrast,
+        wrong.ge2e_contrast,
         {
             "centroids stopped": "stopped gradient",
             "own utterance in its centroid": "misprint",
@@ -609,12 +221,13 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
 }
 
 
-def formulas_for(name: str) -> list[Kind]:
-    """The wrong formulas of one loss."""
+def formulas_for(name: str, without: Collection[str] = ()) -> list[Kind]:
+    """The wrong formulas of one loss, but those named; compiled together, since they share most of their parts."""
     if name not in _LOSSES:
         return []
-    loss, slips = _LOSSES[name]
-    return [Kind(slip, group, _gradient_of(functools.partial(loss, slip=slip))) for slip, group in slips.items()]
+    slips = {slip: group for slip, group in _LOSSES[name][1].items() if slip not in without}
+    together = _Together(name, tuple(slips))
+    return [Kind(slip, group, functools.partial(together.gradient, slip)) for slip, group in slips.items()]
 
 
 def without_slip(name: str) -> Callable[..., Any] | None:
@@ -622,17 +235,32 @@ def without_slip(name: str) -> Callable[..., Any] | None:
     return _LOSSES[name][0] if name in _LOSSES else None
 
 
-def _gradient_of(loss: Callable[..., Any]) -> Callable[[Scene], Vector | None]:
-    # One partial a slip, made once: the compiled gradient is found again by its identity.
-    parameters = inspect.signature(loss).parameters
-    arity = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters.values())
+@dataclasses.dataclass(frozen=True)
+class _Together:
+    """Several slips of one loss."""
 
-    def wrong(scene: Scene) -> Vector | None:
-        arguments, options = scene.example.arguments, scene.example.options
-        if any(argument is not None for argument in arguments[arity:]):
-            return None  # These formulas know no masks.
-        known = {name: value for name, value in options.items() if name in parameters}
-        example = Example(arguments[:arity], known)
-        return claim_of_rule(loss, scene.evidence.layout)(example, scene.cotangent)
+    name: str
+    slips: tuple[str, ...]
 
-    return wrong
+    def gradient(self, slip: str, scene: Scene) -> Vector | None:
+        key = f"slips of {self.name}"
+        if key not in scene.found:
+            scene.found[key] = self._gradients(scene)
+        return scene.found[key].get(slip)
+
+    def _gradients(self, scene: Scene) -> dict[str, Vector]:
+        losses = _with_slips(self.name, self.slips)
+        parameters = inspect.signature(losses[0]).parameters
+        arity = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters.values())
+        if any(argument is not None for argument in scene.example.arguments[arity:]):
+            return {}  # These formulas know no masks.
+        known = {name: value for name, value in scene.example.options.items() if name in parameters}
+        example = Example(scene.example.arguments[:arity], known)
+        gradients = rules_of(losses, scene.evidence.layout, example, scene.cotangent)
+        return dict(zip(self.slips, gradients, strict=True))
+
+
+@functools.lru_cache(maxsize=64)
+def _with_slips(name: str, slips: tuple[str, ...]) -> tuple[Callable[..., Any], ...]:
+    # Made once: the compiled gradients are found again by the identity of these functions.
+    return tuple(functools.partial(_LOSSES[name][0], slip=slip) for slip in slips)

@@ -3,8 +3,16 @@
 import fnmatch
 from collections.abc import Sequence
 
+_SHIFT = "a softmax does not change when all scores move together, so the bias has gradient 0"
+
 _REASONS: Sequence[tuple[str, str, str]] = (
-    ("*", "one coordinate*", "the gradient of every input where the mistake shows is zero"),
+    ("*", "one coordinate*", "the gradient is 0 at every input where the mistake shows"),
+    ("*", "equal rows share their gradient", "equal rows have equal gradients, or no slope exists where rows tie"),
+    ("mean_distance", "*row*", "every frame has the same gradient, and the order of frames does not matter"),
+    ("*prototypical_loss", "differentiable argument *", _SHIFT),
+    ("*prototypical_loss", "`bias` not multiplied in", _SHIFT),
+    ("ge2e_softmax_loss", "differentiable argument 2*", _SHIFT),
+    ("ge2e_softmax_loss", "`bias` not multiplied in", _SHIFT),
 )
 """Patterns of function and mistake, and the reason; the first that fits counts."""
 

@@ -10,11 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from jaxspk import losses
 from jaxspk.errors import ArgumentError
 from jaxspk.testing._certificate import Certificate
-from jaxspk.testing._inputs import INPUTS
-from jaxspk.testing._suite import LONG, SHORT, Effort, RowResult, missing_rows, run_named
+from jaxspk.testing._suite import LONG, SHORT, Effort, RowResult, loss_names, missing_rows, run_named
 from jaxspk.testing._symbolic import symbolic_identities
 
 DEVICES_FLAG = "--xla_force_host_platform_device_count=4"
@@ -64,7 +62,7 @@ def run_suite(
 
 def row_names(only: Sequence[str] = ()) -> list[str]:
     """The functions of the table of losses in its order, or those of them whose name contains one of ``only``."""
-    names = [row.loss.__name__ for row in losses.LOSSES.values() if row.loss.__name__ in INPUTS]
+    names = loss_names()
     chosen = [name for name in names if not only or any(part in name for part in only)]
     if not chosen:
         raise ArgumentError(f"no loss is called like {', '.join(only)}; there are {', '.join(names)}.")

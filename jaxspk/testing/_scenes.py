@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxspk.testing._compare import Claim
+from jaxspk.testing._claims import Claim
 from jaxspk.testing._examples import Example, Vector
 from jaxspk.testing._witnesses import Evidence
 
@@ -19,7 +19,8 @@ class Scene:
       right: the claimed gradient, flat.
       evidence: the witnesses.
       claim: computes the claimed gradient at another input.
-      cache: of wrong gradients already computed here.
+      cache: of wrong gradients already computed here, by kind.
+      found: of those computed together, by what they have in common.
     """
 
     example: Example
@@ -28,6 +29,7 @@ class Scene:
     evidence: Evidence
     claim: Claim
     cache: dict[str, Vector | None] = dataclasses.field(default_factory=dict)
+    found: dict[str, dict[str, Vector]] = dataclasses.field(default_factory=dict)
 
     def arrays(self) -> list[Vector]:
         """The right gradient, one array an argument."""

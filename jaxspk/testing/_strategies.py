@@ -5,13 +5,25 @@ so that a failing input shrinks to the fewest hard things, and drawing is fast. 
 short to print, exact in float32. Shapes are the caller's: keep them few, since each compiles anew.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from jaxspk.testing._examples import Vector
+
+Draw = Callable[..., Any]
+"""What hypothesis gives a composite strategy: hypothesis's own name for it cannot be checked at run time."""
+
+if TYPE_CHECKING:
+    Shape = Sequence[int]
+    Names = Sequence[str]
+    Numbers = Sequence[float]
+    Options = Mapping[str, Any]
+else:
+    # The run-time checks of the tests look at a random item, and hypothesis forbids chance while it draws.
+    Shape = Names = Numbers = Options = Any
 
 GRID = 64
 """Entries are multiples of 1 / GRID before they are scaled."""
@@ -29,12 +41,12 @@ seeds = st.integers(0, 2**32 - 1)
 
 @st.composite
 def rows(
-    draw: st.DrawFn,
-    shape: Sequence[int],
+    draw: Draw,
+    shape: Shape,
     *,
-    kinds: Sequence[str] = ROW_KINDS,
-    hardness: float = 0.35,
-    size: float = 1.0,
+    kinds: Names = ROW_KINDS,
+    hardness: float | int = 0.35,
+    size: float | int = 1.0,
 ) -> Vector:
     """Arrays whose rows (along the last axis) repeat, oppose, tie with or dwarf one another.
 
@@ -62,7 +74,7 @@ def rows(
     return np.asarray((array * size).reshape(tuple(shape)))
 
 
-def _fresh(generator: np.random.Generator, shape: Sequence[int]) -> Vector:
+def _fresh(generator: np.random.Generator, shape: Shape) -> Vector:
     array = np.round(generator.normal(size=tuple(shape)) * GRID)
     return np.asarray(np.where(array == 0, 1.0, array) / GRID)
 
@@ -74,9 +86,9 @@ def _hard_row(kind: str, row: Vector, other: Vector, choice: int, generator: np.
         largest = np.abs(other).max()
         return np.asarray(other + NEAR[choice] * largest * generator.choice([-1.0, 1.0], size=len(other)))
     if kind == "opposite":
-        return -other
+        return np.asarray(-other)
     if kind == "axis":
-        return np.eye(len(row))[choice % len(row)]
+        return np.asarray(np.eye(len(row))[choice % len(row)])
     if kind == "tiny":
         return np.asarray(row * 2.0**-20)
     if kind == "huge":
@@ -85,14 +97,14 @@ def _hard_row(kind: str, row: Vector, other: Vector, choice: int, generator: np.
 
 
 @st.composite
-def numbers(draw: st.DrawFn, shape: Sequence[int], low: float, high: float) -> Vector:
+def numbers(draw: Draw, shape: Shape, low: float | int, high: float | int) -> Vector:
     """Arrays of multiples of 1/64 in [low, high]."""
     generator = np.random.default_rng(draw(seeds))
     return np.asarray(generator.integers(round(low * GRID), round(high * GRID) + 1, size=tuple(shape)) / GRID)
 
 
 @st.composite
-def codes(draw: st.DrawFn, shape: Sequence[int], *, kinds: Sequence[str] = ("duplicate", "near", "constant", "saturated")) -> Vector:
+def codes(draw: Draw, shape: Shape, *, kinds: Names = ("duplicate", "near", "constant", "saturated")) -> Vector:
     """Codes of a sigmoid layer, ``[..., frames, units]`` in (0, 1): repeated frames, dead and saturated units."""
     generator = np.random.default_rng(draw(seeds))
     array = generator.integers(4, GRID - 3, size=tuple(shape)) / GRID
@@ -112,7 +124,7 @@ def codes(draw: st.DrawFn, shape: Sequence[int], *, kinds: Sequence[str] = ("dup
 
 
 @st.composite
-def class_labels(draw: st.DrawFn, shape: Sequence[int], classes: int) -> Vector:
+def class_labels(draw: Draw, shape: Shape, classes: int) -> Vector:
     """Labels below ``classes``: even, all the same, one class against the rest, or some classes absent."""
     generator = np.random.default_rng(draw(seeds))
     plan = draw(st.sampled_from(["even", "random", "one against the rest", "one class"]))
@@ -128,7 +140,7 @@ def class_labels(draw: st.DrawFn, shape: Sequence[int], classes: int) -> Vector:
 
 
 @st.composite
-def bin_weights(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
+def bin_weights(draw: Draw, shape: Shape) -> Vector:
     """Weights of bins: ones, zeros and ones, whole numbers, or very unequal."""
     generator = np.random.default_rng(draw(seeds))
     plan = draw(st.sampled_from(["ones", "mask", "counts", "unequal"]))
@@ -141,7 +153,7 @@ def bin_weights(draw: st.DrawFn, shape: Sequence[int]) -> Vector:
     return np.ldexp(1.0, generator.integers(-12, 3, size=tuple(shape)))
 
 
-def flags(shape: Sequence[int]) -> st.SearchStrategy[Vector]:
+def flags(shape: Shape) -> st.SearchStrategy[Vector]:
     """Booleans, for pairs of the same speaker and for must-links."""
     return st.lists(st.booleans(), min_size=int(np.prod(shape)), max_size=int(np.prod(shape))).map(
         lambda drawn: np.asarray(drawn, bool).reshape(tuple(shape))
@@ -156,11 +168,7 @@ def draw_many(strategy: st.SearchStrategy[Any], count: int, seed: int) -> list[A
 
     drawn: list[Any] = []
 
-    @hypothesis.seed(seed)
-    @hypothesis.settings(search_settings(count), phases=[hypothesis.Phase.generate])
-    @hypothesis.given(strategy)
-    def collect(value: Any) -> None:
-        drawn.append(value)
-
+    settings = hypothesis.settings(search_settings(count), phases=[hypothesis.Phase.generate])
+    collect: Any = hypothesis.seed(seed)(settings(hypothesis.given(strategy)(lambda value: drawn.append(value))))
     collect()
     return drawn

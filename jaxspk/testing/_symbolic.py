@@ -11,7 +11,7 @@ from typing import Any
 def symbolic_identities() -> dict[str, bool] | None:
     """The identities by name, each with whether it holds; None where sympy is not installed."""
     try:
-        import sympy
+        import sympy  # type: ignore[import-untyped]
     except ImportError:
         return None
     return {**_deep_clustering(sympy), **_siamese(sympy)}
@@ -27,9 +27,7 @@ def _deep_clustering(sympy: Any) -> dict[str, bool]:
     affinity, target = v * v.T, y * y.T
     pairs = itertools.product(range(bins), repeat=2)
     cost = sum(r[i] * r[j] * (affinity[i, j] - target[i, j]) ** 2 for i, j in pairs)
-    low_rank = (
-        _squares(v.T * weight * v) - 2 * _squares(v.T * weight * y) + _squares(y.T * weight * y)
-    )
+    low_rank = _squares(v.T * weight * v) - 2 * _squares(v.T * weight * y) + _squares(y.T * weight * y)
     gradient = 4 * weight * (v * (v.T * weight * v) - y * (y.T * weight * v))
     derived = sympy.Matrix(bins, dim, lambda i, k: sympy.diff(cost, v[i, k]))
     partition = {r[0]: 1 / sympy.sqrt(2), r[1]: 1 / sympy.sqrt(2), r[2]: 1}
@@ -50,9 +48,7 @@ def _siamese(sympy: Any) -> dict[str, bool]:
     u = sympy.Symbol("u")
     sigmoid = 1 / (1 + sympy.exp(-u))
     holds = {"siamese: sigma' = sigma(1 - sigma)": _zero(sympy, sympy.diff(sigmoid, u) - sigmoid * (1 - sigmoid))}
-    codes = [
-        sympy.Matrix(frames, units, lambda t, j, i=i: sympy.Symbol(f"c{i}{t}{j}")) for i in (1, 2)
-    ]
+    codes = [sympy.Matrix(frames, units, lambda t, j, i=i: sympy.Symbol(f"c{i}{t}{j}")) for i in (1, 2)]
     means, covariances = [], []
     for code in codes:
         mean = [sum(code[t, j] for t in range(frames)) / frames for j in range(subset)]
@@ -61,10 +57,10 @@ def _siamese(sympy: Any) -> dict[str, bool]:
             sympy.Matrix(
                 subset,
                 subset,
-                lambda j, k, code=code, mean=mean: sum(
-                    (code[t, j] - mean[j]) * (code[t, k] - mean[k]) for t in range(frames)
-                )
-                / sympy.Integer(frames - 1),
+                lambda j, k, code=code, mean=mean: (
+                    sum((code[t, j] - mean[j]) * (code[t, k] - mean[k]) for t in range(frames))
+                    / sympy.Integer(frames - 1)
+                ),
             )
         )
     apart = [means[0][j] - means[1][j] for j in range(subset)]

@@ -65,7 +65,7 @@ class Witness:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """All that is known about the gradient of one function at one input, before any claim is looked at.
+    r"""All that is known about the gradient of one function at one input, before any claim is looked at.
 
     Attributes:
       example: the input.
@@ -74,7 +74,7 @@ class Evidence:
       value: the function's value, raveled.
       value_noise: how far rounding may move each entry of the value.
       witnesses: one a method.
-      scale: of every coordinate, max(\\|g_i\\|, 1e-3 max\\|g\\|).
+      scale: of every coordinate, max(\|g_i\|, 1e-3 max\|g\|).
       directions: ``[directions, coordinates]``, the random ones.
       direction_slopes: the slopes along them.
       fine: a bar for every coordinate, the smallest of the witnesses'.

@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxspk._files import is_unfinished, sync_folder, unfinished_name
 from jaxspk.errors import ArgumentError, CheckpointError
-from jaxspk.training._files import is_unfinished, sync_folder, unfinished_name, writing
+from jaxspk.training._files import writing
 from jaxspk.training._progress import say
 
 _FORMAT = 1

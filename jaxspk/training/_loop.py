@@ -183,7 +183,7 @@ class _Fit(Generic[_Model]):
 
     def _refuse(self, checkpoint: Checkpoint) -> str | None:
         """What speaks against going on from a checkpoint, in a few words."""
-        if checkpoint.record["begun_with"] != self._begun_with:
+        if checkpoint.record.get("begun_with") != self._begun_with:
             return "begun with another model or key than the ones given now."
         if not self._run.metrics.holds(LogPosition(**checkpoint.record["log"])):
             return "the lines of metrics.jsonl up to it are not as they were written."

@@ -23,10 +23,11 @@ from types import TracebackType
 from typing import Any, SupportsFloat, TypeVar
 
 from jaxspk._checks import check_range
+from jaxspk._files import is_unfinished, write_whole
 from jaxspk.errors import ArgumentError, CheckpointError
 from jaxspk.training._config import config_differences, config_from_dict, config_to_dict
 from jaxspk.training._environment import describe_environment, version_changes
-from jaxspk.training._files import is_unfinished, write_bytes_atomically, writing
+from jaxspk.training._files import writing
 from jaxspk.training._log import TIMES, MetricsLog
 from jaxspk.training._progress import say
 
@@ -207,7 +208,8 @@ class Run:
         self._write_json(path.name, {**begun, "resumptions": resumptions})
 
     def _write_json(self, name: str, values: Any) -> None:
-        write_bytes_atomically(self.folder / name, (json.dumps(values, indent=2) + "\n").encode())
+        with writing(self.folder):
+            write_whole(self.folder / name, (json.dumps(values, indent=2) + "\n").encode(), durable=True)
 
 
 def read_config(folder: Path | str, cls: type[_Config]) -> _Config:

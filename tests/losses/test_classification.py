@@ -91,7 +91,7 @@ def test_the_tip_of_the_cone_takes_the_centre_of_its_slopes(x64):
         return float((moved - losses.aam_softmax_loss(x, w, label, margin=0.3, scale=4.0))[0] / step)
 
     up, down = slope([0.0, 1.0], 1e-7), slope([0.0, -1.0], 1e-7)
-    assert up > 0 and down > 0  # a cone: the loss grows on every side
+    assert up + down > 0.01  # a kink: on a smooth loss they cancel
     np.testing.assert_allclose(of_x[0, 1], (up - down) / 2, rtol=1e-5)
 
 

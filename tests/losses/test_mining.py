@@ -50,9 +50,7 @@ def test_hardest_are_the_public_codes(golden_voices):
 def test_semi_hard_candidates_are_the_public_codes(golden_voices, margin):
     anchors, positives, speakers = golden_voices
     expected = GOLDEN["triplet_mining_candidates"]["semi_hard_candidates_public_rule"][margin]
-    mask = losses.semi_hard_candidates(
-        anchors, positives, positives, speakers, speakers, margin=float(margin)
-    )
+    mask = losses.semi_hard_candidates(anchors, positives, positives, speakers, speakers, margin=float(margin))
     assert [set(np.flatnonzero(row)) for row in np.asarray(mask)] == [set(row) for row in expected]
 
 
@@ -79,27 +77,28 @@ def test_semi_hard_without_a_key_takes_the_nearest(golden_voices):
     assert chosen.tolist() == nearest
 
 
-@pytest.mark.parametrize("hard_rank, hard_probability", [(0, 1.0), (1, 1.0), (2, 0.5), (50, 1.0), (3, 0.0)])
-def test_hard_negatives_by_rank_and_probability(golden_voices, hard_rank, hard_probability):
+def test_hard_negatives_by_rank_and_probability(golden_voices):
     anchors, positives, speakers = golden_voices
     ranked = GOLDEN["triplet_mining_candidates"]["ranked_negatives_hardest_first"]
-    picks = drawn(
-        losses.hard_negatives,
-        anchors,
-        positives,
-        speakers,
-        speakers,
-        hard_rank=hard_rank,
-        hard_probability=hard_probability,
-    )
     others = len(speakers) - 1
-    hard = min(hard_rank + 1, others)
-    for anchor, order in enumerate(ranked):
+
+    @jax.jit
+    def mine(rank, probability):
+        keys = jax.random.split(jax.random.key(1), DRAWS)
+        options = {"hard_rank": rank, "hard_probability": probability}
+        return jax.vmap(lambda key: losses.hard_negatives(anchors, positives, speakers, speakers, key=key, **options))(
+            keys
+        )
+
+    for hard_rank, hard_probability in ((0, 1.0), (1, 1.0), (2, 0.5), (50, 1.0), (3, 0.0)):
+        picks = np.asarray(mine(jnp.int32(hard_rank), jnp.float32(hard_probability)))
+        hard = min(hard_rank + 1, others)
         shares = np.full(others, (1 - hard_probability) / others)
         shares[:hard] += hard_probability / hard
-        frequencies = np.array([np.mean(picks[:, anchor] == candidate) for candidate in order])
-        np.testing.assert_allclose(frequencies, shares, atol=5 * 0.5 / np.sqrt(DRAWS))
-        assert ((frequencies > 0) == (shares > 0)).all()
+        for anchor, order in enumerate(ranked):
+            frequencies = np.array([np.mean(picks[:, anchor] == candidate) for candidate in order])
+            np.testing.assert_allclose(frequencies, shares, atol=5 * 0.5 / np.sqrt(DRAWS))
+            assert ((frequencies > 0) == (shares > 0)).all()
 
 
 def test_random_negatives_are_uniform_over_other_speakers():
@@ -193,7 +192,9 @@ def test_narrow_embeddings_are_compared_in_float32(golden_voices):
     anchors, positives, speakers = golden_voices
     narrow = anchors.astype(jnp.bfloat16), positives.astype(jnp.bfloat16)
     wide = tuple(array.astype(jnp.float32) for array in narrow)
-    assert (losses.hardest_negatives(*narrow, speakers, speakers) == losses.hardest_negatives(*wide, speakers, speakers)).all()
+    assert (
+        losses.hardest_negatives(*narrow, speakers, speakers) == losses.hardest_negatives(*wide, speakers, speakers)
+    ).all()
 
 
 def test_refusals_name_the_argument(as_a_user):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxspk._files import unfinished_name
 from jaxspk.errors import ArgumentError, CheckpointError
-from jaxspk.training import FitConfig, Run, _environment, _files, may_change, read_config, read_metrics
+from jaxspk.training import FitConfig, Run, _environment, may_change, read_config, read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +221,7 @@ def test_a_death_while_it_is_made_leaves_a_folder_to_begin_in(tmp_path, monkeypa
             Run(tmp_path, Config()).close()
         except SystemExit:
             pass
-    (tmp_path / _files.unfinished_name("config.json-1")).write_text("{")
+    (tmp_path / unfinished_name("config.json-1")).write_text("{")
     with Run(tmp_path, Config()) as run:
         run.log(1, "train", loss=1.0)
     assert read_config(tmp_path, Config) == Config()
@@ -243,9 +244,3 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, monkeypatch
     assert not list(tmp_path.glob(".unfinished-*"))
     with Run(tmp_path, Config()):
         pass
-
-
-def test_files_have_the_rights_of_any_new_file(tmp_path):
-    (tmp_path / "any").write_text("")
-    _files.write_bytes_atomically(tmp_path / "ours", b"1")
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "any").stat().st_mode
