@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +115,7 @@ def deep_clustering_loss_plain(
 ) -> Float[Array, "*batch"]:
     """The value of :func:`deep_clustering_loss` with no custom rule, for forward mode; needs more memory."""
     v, y, relative, scale = _prepare(embeddings, assignments, weights, balance, normalize)
-    return _value(scale, _decompose(v, y, relative, block=v.shape[-2]))
+    return _value(scale, _decompose(v, y, relative))
 
 
 # --- Wiring: the gradient above becomes the loss's reverse-mode rule. Kept between the passes: V, Y, the
@@ -123,13 +123,15 @@ def deep_clustering_loss_plain(
 
 
 class _Parts(NamedTuple):
-    """V / size = Y M + E with Yᵀ R E = 0, R being the relative weights: sources' means, and what is left."""
+    """V / size = Z A + E and Y = Z Lᵀ, with Zᵀ R Z = 1 and Zᵀ R E = 0, R being the relative weights.
+
+    For one-hot assignments Z A repeats the sources' mean embeddings, and E is what they leave over.
+    """
 
     size: Float[Array, "*batch"]
-    means: Float[Array, "*batch sources dim"]  # M
-    basis: Float[Array, "*batch sources sources"]  # W, with (Y W)ᵀ R (Y W) = 1
-    along: Float[Array, "*batch sources dim"]  # A, with Y M = (Y W) A
-    excess: Float[Array, "*batch sources sources"]  # A Aᵀ less the target's
+    along: Float[Array, "*batch sources dim"]  # A
+    target: Float[Array, "*batch sources sources"]  # L / size
+    excess: Float[Array, "*batch sources sources"]  # A Aᵀ - (L / size)ᵀ (L / size)
     scatter: Float[Array, "*batch dim dim"]  # T = Eᵀ R E
 
 
@@ -190,21 +192,25 @@ def _prepare(
     return embeddings, y, relative, scale
 
 
-def _decompose(v: Array, y: Array, relative: Array, block: int | None = None) -> _Parts:
-    """Two passes over V, in blocks of bins: first its products with the sources, then the rest's scatter."""
+def _decompose(v: Array, y: Array, relative: Array) -> _Parts:
+    """The sources' part of V and what it leaves over, in passes over V."""
     gram = _weighted_gram(y, relative)
     basis = _orthonormalising(gram)
-
-    def add_products(sums: tuple[Array, Array], v: Array, y: Array, r: Array) -> tuple[Array, Array]:
-        products, size = sums
-        largest = jnp.max(jnp.abs(v), axis=-1, initial=0)
-        heard = jnp.max(jnp.where(r > 0, largest, jnp.zeros_like(largest)), axis=-1, initial=0)
-        products = products + _product((r[..., None] * y).mT, v)
-        return products, jnp.maximum(size, jax.lax.stop_gradient(heard))
-
     *batch, _, dim = v.shape
-    start = jnp.zeros((*batch, y.shape[-1], dim), y.dtype), jnp.ones(batch, y.dtype)
-    products, size = _over_bins(add_products, start, v, y, relative, block)
+    # Widening all of V at once would take more memory than V; then blocks are better for all passes.
+    whole = v.dtype == y.dtype
+
+    def largest(size: Array, v: Array, y: Array, r: Array) -> Array:
+        of_bins = jnp.max(jnp.abs(v), axis=-1, initial=0)
+        heard = jnp.max(jnp.where(r > 0, of_bins, jnp.zeros_like(of_bins)), axis=-1, initial=0)
+        return jnp.maximum(size, jax.lax.stop_gradient(heard))
+
+    def add_products(products: Array, v: Array, y: Array, r: Array) -> Array:
+        return products + _product((r[..., None] * y).mT, v)
+
+    size = _over_bins(largest, jnp.ones(batch, y.dtype), v, y, relative, whole=whole)
+    no_products = jnp.zeros((*batch, y.shape[-1], dim), y.dtype)
+    products = _over_bins(add_products, no_products, v, y, relative, whole=whole)
     along = _product(basis.mT, products) / size[..., None, None]
     means = _product(basis, along)
 
@@ -212,10 +218,10 @@ def _decompose(v: Array, y: Array, relative: Array, block: int | None = None) ->
         e = jnp.sqrt(r)[..., None] * (v / size[..., None, None] - _mixed(y, means))
         return scatter + _product(e.mT, e)
 
-    scatter = _over_bins(add_scatter, jnp.zeros((*batch, dim, dim), y.dtype), v, y, relative, block)
+    scatter = _over_bins(add_scatter, jnp.zeros((*batch, dim, dim), y.dtype), v, y, relative)
     target = _product(gram, basis) / size[..., None, None]
     excess = _product(along, along.mT) - _product(target.mT, target)
-    return _Parts(size, means, basis, along, excess, scatter)
+    return _Parts(size, along, target, excess, scatter)
 
 
 def _value(scale: Array, parts: _Parts) -> Array:
@@ -230,21 +236,20 @@ def _value(scale: Array, parts: _Parts) -> Array:
 
 
 def _gradient(v: Array, y: Array, relative: Array, scale: Array, parts: _Parts, cotangent: Array) -> Array:
-    """4 R [E (Aᵀ A + T) + Y W (excess A + A T)]: in terms of Y M and E nothing cancels."""
-    size, means, basis, along, excess, scatter = parts
-    from_rest = _product(along.mT, along) + scatter
-    from_sources = _product(basis, _product(excess, along) + _product(along, scatter))
+    """4 R [V (Vᵀ R V) - Y (Yᵀ R V)], with Vᵀ R V = Aᵀ A + T and Yᵀ R V = L A."""
+    size = parts.size[..., None, None]
+    of_v = (_product(parts.along.mT, parts.along) + parts.scatter) / size
+    of_y = _product(parts.target, parts.along) / size
     # Applied one after the other, because their product alone may leave the range of numbers.
-    factors = [x[..., None, None] for x in (scale * size, scale * size, size)]
+    factors = [scale[..., None, None] * size, scale[..., None, None] * size, size]
 
     def of_bins(v: Array, y: Array, r: Array) -> Array:
-        e = v / size[..., None, None] - _mixed(y, means)
-        gradient = (_product(e, from_rest) + _mixed(y, from_sources)) * (4 * r)[..., None]
+        gradient = (_product(v, of_v) - _mixed(y, of_y)) * (4 * r)[..., None]
         for factor in factors:
             gradient = gradient * factor
         return gradient
 
-    return _map_bins(of_bins, v, y, cotangent[..., None] * relative)
+    return _map_bins(of_bins, v, y, cotangent[..., None] * relative, whole=v.dtype == y.dtype)
 
 
 def _orthonormalising(gram: Array) -> Array:
@@ -280,7 +285,7 @@ def _weighted_gram(y: Array, relative: Array) -> Array:
     while (count := terms.shape[-3]) > 1:
         branches = -(-count // 16)
         terms = jnp.pad(terms, [(0, 0)] * (terms.ndim - 3) + [(0, 16 * branches - count), (0, 0), (0, 0)])
-        terms = jnp.sum(terms.reshape(*terms.shape[:-3], branches, 16, *terms.shape[-2:]), axis=-3)
+        terms = jnp.sum(terms.reshape(*terms.shape[:-3], 16, branches, *terms.shape[-2:]), axis=-4)
     return jnp.sum(terms, axis=-3)
 
 
@@ -303,60 +308,60 @@ def _sum_of_squares(matrix: Array) -> Array:
     return jnp.sum(jnp.square(matrix), axis=(-2, -1))
 
 
-# --- Blocks of bins that fit a processor's cache: V is read from memory once a pass, no temporary is as
-# large. ---
+# --- Blocks of bins that fit a processor's cache: no temporary is as large as V, none is even written to memory. ---
 
 # Numbers of V in a block over the whole batch: 4 MiB of float32. Sums of few bins also round less.
 _BLOCK_NUMBERS = 2**20
 _BLOCK_BINS = 4096
 
-Bins = tuple[Array, Array, Array]  # of V, of Y, of a factor for each bin
+_Bins = tuple[Array, Array, Array]  # of V, of Y, of a factor for each bin
 
 
 def _over_bins(
-    step: Callable[[Any, Array, Array, Array], Any],
-    start: Any,
+    step: Callable[[Array, Array, Array, Array], Array],
+    start: Array,
     v: Array,
     y: Array,
     r: Array,
-    block: int | None,
-) -> Any:
-    """``start``, and ``step`` upon it for every block of bins."""
-    block, count = _blocks(v, block)
+    *,
+    whole: bool = False,
+) -> Array:
+    """``start``, and ``step`` upon it for every block of bins, or for all bins where ``whole``."""
+    block, count = _blocks(v, whole)
     if count <= 1:
         return step(start, v.astype(y.dtype), y, r)
 
-    def of_block(sums: Any, index: Array) -> tuple[Any, None]:
+    def of_block(total: Array, index: Array) -> tuple[Array, None]:
         begin, (of_v, of_y, of_r) = _block(index, block, v, y, r)
         # What the last block shares with the one before counts once.
         repeated = begin + jnp.arange(block) < index * block
-        return step(sums, of_v, of_y, jnp.where(repeated, jnp.zeros_like(of_r), of_r)), None
+        return step(total, of_v, of_y, jnp.where(repeated, jnp.zeros_like(of_r), of_r)), None
 
     return jax.lax.scan(of_block, start, jnp.arange(count))[0]
 
 
-def _map_bins(function: Callable[[Array, Array, Array], Array], v: Array, y: Array, r: Array) -> Array:
-    """``function`` of every block of bins, put together to an array like ``v``."""
-    block, count = _blocks(v)
+def _map_bins(function: Callable[[Array, Array, Array], Array], v: Array, y: Array, r: Array, *, whole: bool) -> Array:
+    """``function`` of every block of bins, or of all bins where ``whole``, put together to an array like ``v``."""
+    block, count = _blocks(v, whole)
     if count <= 1:
         return function(v.astype(y.dtype), y, r).astype(v.dtype)
 
-    def of_block(whole: Array, index: Array) -> tuple[Array, None]:
+    def of_block(gradient: Array, index: Array) -> tuple[Array, None]:
         begin, bins = _block(index, block, v, y, r)
         part = function(*bins).astype(v.dtype)
-        return jax.lax.dynamic_update_slice_in_dim(whole, part, begin, -2), None
+        return jax.lax.dynamic_update_slice_in_dim(gradient, part, begin, -2), None
 
     return jax.lax.scan(of_block, jnp.zeros_like(v), jnp.arange(count))[0]
 
 
-def _blocks(v: Array, block: int | None = None) -> tuple[int, int]:
+def _blocks(v: Array, whole: bool) -> tuple[int, int]:
     """Bins in a block and number of blocks."""
     bins = v.shape[-2]
-    block = max(1, min(bins, block or min(_BLOCK_BINS, _BLOCK_NUMBERS * bins // max(v.size, 1))))
-    return block, -(-bins // block)
+    block = bins if whole else min(bins, _BLOCK_BINS, _BLOCK_NUMBERS * bins // max(v.size, 1))
+    return max(1, block), -(-bins // max(1, block))
 
 
-def _block(index: Array, block: int, v: Array, y: Array, r: Array) -> tuple[Array, Bins]:
+def _block(index: Array, block: int, v: Array, y: Array, r: Array) -> tuple[Array, _Bins]:
     """A block's first bin and its bins; the last block is moved back to be whole."""
     begin = jnp.minimum(index * block, v.shape[-2] - block)
     of_v, of_y = (jax.lax.dynamic_slice_in_dim(x, begin, block, -2) for x in (v, y))

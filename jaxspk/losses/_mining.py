@@ -91,7 +91,8 @@ def hard_negatives(
       anchor_labels: speaker of each anchor.
       candidate_labels: speaker of each candidate.
       key: of the draws.
-      hard_rank: 0 is the hardest only. A number, or an array that may change from step to step without compiling anew.
+      hard_rank: 0 is the hardest only. A number, or (slower: all are sorted) an array that may change from step to step
+        without compiling anew.
       hard_probability: from 0 (as :func:`random_negatives`) to 1; likewise, so that
         :func:`hard_probability_curriculum` can raise it.
       normalize: whether distances are those of the unit vectors, as in :func:`triplet_loss`.
@@ -107,14 +108,14 @@ def hard_negatives(
     check_hyperparameter("hard_probability", hard_probability, low=0.0, high=1.0)
     others = _others(anchor_labels, candidate_labels)
     distances = _distances(anchors, candidates, others, normalize)
+    is_hard_key, hard_key, any_key = jax.random.split(key, 3)
     count = jnp.sum(others, axis=-1, dtype=jnp.int32)
-    is_hard_key, rank_key = jax.random.split(key)
+    ranks = jnp.minimum(jnp.asarray(hard_rank, jnp.int32) + 1, count)
+    rank = jax.random.randint(hard_key, count.shape, 0, jnp.maximum(ranks, 1), dtype=jnp.int32)
+    nearest = _nearest_first(jnp.where(others, distances, jnp.inf), hard_rank)
+    hard = jnp.take_along_axis(nearest, rank[:, None], axis=-1)[:, 0]
     is_hard = jax.random.bernoulli(is_hard_key, jnp.asarray(hard_probability, jnp.float32), count.shape)
-    ranks = jnp.where(is_hard, jnp.minimum(jnp.asarray(hard_rank, jnp.int32) + 1, count), count)
-    rank = jax.random.randint(rank_key, count.shape, 0, jnp.maximum(ranks, 1), dtype=jnp.int32)
-    order = jnp.argsort(jnp.where(others, distances, jnp.inf), axis=-1, stable=True)
-    chosen = jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]
-    return jnp.where(count > 0, chosen, -1).astype(jnp.int32)
+    return jnp.where(is_hard & (count > 0), hard, _pick(others, any_key))
 
 
 def hard_probability_curriculum(
@@ -248,6 +249,13 @@ def _semi_hard(
     # Copies of the positive are not farther, however the two ways to compute their distance round.
     rounding = tie_tolerance(distances.dtype) * (1 if normalize else jnp.max(distances, initial=0.0))
     return others & (farther > rounding) & (farther < jnp.asarray(margin).astype(distances.dtype)), distances
+
+
+def _nearest_first(distances: Array, hard_rank: Any) -> Array:
+    """Candidates from the nearest on: as many as a known rank needs, which is far less work than all."""
+    if isinstance(hard_rank, int):
+        return jax.lax.top_k(-distances, min(hard_rank + 1, distances.shape[-1]))[1].astype(jnp.int32)
+    return jnp.argsort(distances, axis=-1, stable=True).astype(jnp.int32)
 
 
 def _nearest(distances: Array, allowed: Array) -> Array:

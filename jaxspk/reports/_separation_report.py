@@ -40,8 +40,8 @@ def write_separation_report(outcome: SeparationOutcome, *, more: Sequence[Sectio
     """
     report = Report(
         title="Deep clustering",
-        subtitle=f"Separating {outcome.config.mixtures.speakers} voices of {outcome.speech.name}, heard by one "
-        "microphone; speakers of the test were not trained on.",
+        subtitle=f"Separating {outcome.config.mixtures.speakers} voices heard by one microphone "
+        f"({outcome.speech.name}); the speakers of the test were not trained on.",
         facts=_facts(outcome),
         sections=(
             Section("Result", _results(outcome)),

@@ -17,6 +17,7 @@ from jaxspk.systems._deep_clustering import (
     SYSTEM,
     DeepClusteringConfig,
     DeepClusteringModel,
+    SpectrumConfig,
     load_deep_clustering,
 )
 from jaxspk.systems._packaged import packaged_model
@@ -114,7 +115,8 @@ class Separator:
         self, waveform: np.ndarray, speakers: int, *, masks: MaskKind = "soft", seed: int = 0
     ) -> np.ndarray:
         """The bare method at the network's own rate, ``[samples]`` to ``[speakers, samples]``: no sharing, no order."""
-        voices = _separate(*self._arguments(waveform, seed), speakers, masks)
+        found = self._analyze_padded(waveform, speakers, masks, seed)
+        voices = _synthesize(found.mixture, found.masks, self.config.features)
         return np.asarray(voices)[:, : len(waveform)]
 
     def analyze(
@@ -128,7 +130,7 @@ class Separator:
           masks: as in :meth:`separate`.
           seed: of the k-means starts.
         """
-        found = _analyze(*self._arguments(waveform, seed), speakers, masks)
+        found = self._analyze_padded(waveform, speakers, masks, seed)
         features = self.config.features
         frames = audio.num_frames(len(waveform), **features.stft)
         return SeparationAnalysis(
@@ -139,13 +141,14 @@ class Separator:
             found.masks[:, :frames],
         )
 
-    def _arguments(self, waveform: np.ndarray, seed: int) -> tuple[Any, ...]:
-        """What the compiled functions take; the waveform is padded, so that few lengths are ever compiled."""
+    def _analyze_padded(self, waveform: np.ndarray, speakers: int, masks: MaskKind, seed: int) -> "SeparationAnalysis":
+        """The analysis of the waveform with zeros after it, so that few lengths are ever compiled."""
         hop = self.config.features.hop_length
         padding = _bucket(-(-len(waveform) // hop)) * hop - len(waveform)
         padded = jnp.pad(jnp.asarray(waveform, jnp.float32), (0, padding))
         graph, state = nnx.split(self.model)
-        return self.config, graph, state, padded, jnp.int32(len(waveform)), jax.random.key(seed)
+        samples, key = jnp.int32(len(waveform)), jax.random.key(seed)
+        return _analyze(self.config, graph, state, padded, samples, key, speakers, masks)
 
 
 @jax.tree_util.register_dataclass
@@ -196,20 +199,13 @@ def _analyze(
     return SeparationAnalysis(mixture, embeddings, active, clusters.centers, bin_masks)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 6, 7))
-def _separate(
-    config: DeepClusteringConfig,
-    graph: nnx.GraphDef[DeepClusteringModel],
-    state: nnx.State[Any, Any],
-    waveform: Float[Array, " padded"],
-    samples: Int[Array, ""],
-    key: Key[Array, ""],
-    speakers: int,
-    masks: MaskKind,
-) -> Float[Array, "speakers padded"]:
-    found = _analyze(config, graph, state, waveform, samples, key, speakers, masks)
-    masked = audio.apply_masks(found.mixture, found.masks)
-    return audio.istft(masked, **config.features.stft, length=waveform.shape[0])
+@functools.partial(jax.jit, static_argnums=2)
+def _synthesize(
+    mixture: Complex[Array, "frames bins"], masks: Float[Array, "speakers frames bins"], features: SpectrumConfig
+) -> Float[Array, "speakers samples"]:
+    """All samples that the frames cover."""
+    length = features.samples(mixture.shape[0])
+    return audio.istft(audio.apply_masks(mixture, masks), **features.stft, length=length)
 
 
 def _bucket(hops: int) -> int:

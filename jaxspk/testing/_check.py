@@ -15,7 +15,7 @@ from jaxspk.testing._subject import (
     Subject,
     Trial,
     compare_with_definition,
-    precision_of,
+    in_narrow_type,
     transformations_of,
     try_example,
 )
@@ -113,7 +113,7 @@ def check_subject(
             problems += found.problems
             notes += found.notes
             for dtype in ("float32", "bfloat16"):
-                precision[dtype], fit = precision_of(subject, trial, dtype)
+                _, _, precision[dtype], fit = in_narrow_type(subject, trial, dtype)
                 if not fit and dtype == "float32":
                     problems.append(f"in float32 the gradient is off by {precision[dtype]:.2g} of its largest entry")
     return gathered.report(failing, problems, notes, precision, slopes=thorough)

@@ -18,7 +18,7 @@ _FLOOR = 1e-8
 EPSILON = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
 """Distance from 1 to the next number, of the narrow types."""
 
-_FLOAT32_SHARE = 0.5 * DECIDES_FROM_FLOAT32
+_FLOAT32_SHARE = 0.1 * DECIDES_FROM_FLOAT32
 _WELL_CONDITIONED = 64
 _EXCUSED = 4
 
@@ -184,8 +184,8 @@ class LowPrecision:
       dtype: the narrow type.
       error: worst error relative to the largest entry of the gradient, of the coordinates that the input's own
         rounding moves by at most 64 units.
-      passed: no coordinate is off by more than the input's own rounding, or half of ``DECIDES_FROM_FLOAT32``,
-        explains.
+      passed: no coordinate is off by more than the input's own rounding explains, or a tenth of
+        ``DECIDES_FROM_FLOAT32``.
     """
 
     dtype: str

@@ -125,6 +125,10 @@ def _centred(draw: Draw, shape: Shape) -> Vector:
     return np.asarray(codes)
 
 
+def _preactivations(first: Shape, second: Shape) -> tuple[Any, Any]:
+    return hard.numbers(first, -4, 4), hard.numbers(second, -4, 4)
+
+
 def _regularized(
     batch: Shape, frames: int, inputs: int, units: int, mask: st.SearchStrategy[Vector] | None, **options: Any
 ) -> Strategy:
@@ -294,6 +298,13 @@ INPUTS: Mapping[str, Inputs] = {
             _regularized((), 3, 2, 4, _frames((3,)), alpha=0.75),
         ),
         keywords=("where_1", "where_2"),
+    ),
+    "siamese_preactivation": Inputs(
+        cases=(
+            _example({**_LAMBDAS, "units": 2}, *_preactivations((4, 3), (4, 3)), hard.flags(())),
+            _example({**_LAMBDAS, "units": 3}, *_preactivations((2, 3, 3), (2, 5, 3)), hard.flags((2,))),
+        ),
+        laws=(law.permutation({0: -2}), law.permutation({1: -2})),
     ),
     "autoembedder_loss": Inputs(
         cases=(

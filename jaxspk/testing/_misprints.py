@@ -73,6 +73,22 @@ _LOSSES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
             "covariance part dropped": "dropped term",
         },
     ),
+    "siamese_preactivation": (
+        wrong.preactivation,
+        {
+            "sigmoid factor forgotten": "missing chain factor",
+            "c for c(1-c)": "missing chain factor",
+            "units beyond the code subset": "wrong index range",
+            "first unit left out": "wrong index range",
+            "T for T-1": "T_B for T_B - 1",
+            "T-1 for T": "T_B for T_B - 1",
+            "one of two symmetric terms": "factor 2",
+            "pooled mean": "misprint",
+            "not centred": "misprint",
+            "both signs plus": "misprint",
+            "1/lambda forgotten": "missing chain factor",
+        },
+    ),
     "reconstruction_loss": (
         wrong.reconstruction,
         {

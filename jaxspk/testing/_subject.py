@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspk.testing._claims import BY_HAND, OWN_RULE, accepts_cotangent, ask, has_own_rule, value_shape
-from jaxspk.testing._compare import Comparison, compare, compare_low_precision, low_precision_evidence
+from jaxspk.testing._claims import BY_HAND, OWN_RULE, accepts_cotangent, ask, has_own_rule, rules_of, value_shape
+from jaxspk.testing._compare import Comparison, compare, compare_low_precision, excused, low_precision_evidence
 from jaxspk.testing._definitions import definition_witness
 from jaxspk.testing._examples import Example, Function, Layout, Vector, coordinate_scales, flat_arguments, layout_of
 from jaxspk.testing._transformations import Transformations, check_transformations
@@ -125,24 +125,32 @@ def transformations_of(subject: Subject, trial: Trial, *, eager: bool = True) ->
     )
 
 
-def precision_of(subject: Subject, trial: Trial, dtype: str) -> tuple[float, bool]:
-    """Worst error of the claims in a narrow type against float64 at the same rounded input, and whether it is fit."""
-    layout = trial.evidence.layout
-    evidence = low_precision_evidence(
-        subject.plain,
-        trial.evidence.example,
-        layout,
-        trial.cotangent,
-        autodiff=subject.autodiff(trial.evidence.example),
-        dtype=dtype,
-    )
-    example = trial.evidence.example.cast(jnp.dtype(dtype))
-    worst, passed = 0.0, True
+def in_narrow_type(
+    subject: Subject, trial: Trial, dtype: str, names: tuple[str, ...] | None = None
+) -> tuple[Evidence, dict[str, Vector], float, bool]:
+    """The claims in a narrow type, at the input of a trial rounded to it.
+
+    Args:
+      subject: on trial.
+      trial: its input and cotangent are used.
+      dtype: "float32" or "bfloat16".
+      names: of the claims, all by default.
+
+    Returns:
+      The evidence in float64, the claims, their worst error relative to the largest entry, and whether all are fit:
+      off by no more than the rounding of the input explains, or autodiff of the plain form loses in the same type.
+    """
+    layout, example = trial.evidence.layout, trial.evidence.example.cast(jnp.dtype(dtype))
+    autodiff = subject.autodiff(trial.evidence.example)
+    evidence = low_precision_evidence(subject.plain, example, layout, trial.cotangent, autodiff=autodiff, dtype=dtype)
     with jax.enable_x64(False):
-        for claim in subject.ask(layout, example, trial.cotangent)[1].values():
-            result = compare_low_precision(claim, evidence, dtype)
-            worst, passed = max(worst, result.error), passed and result.passed
-    return worst, passed
+        claims = subject.ask(layout, example, trial.cotangent, names)[1]
+        judged = [compare_low_precision(claim, evidence, dtype) for claim in claims.values()]
+        if autodiff and not all(result.passed for result in judged):
+            plain = rules_of((subject.plain,), layout, example, trial.cotangent)[0]
+            evidence = excused(evidence, plain)
+            judged = [compare_low_precision(claim, evidence, dtype) for claim in claims.values()]
+    return evidence, claims, max(r.error for r in judged), all(r.passed for r in judged)
 
 
 def _cotangent(subject: Subject, shape: tuple[int, ...], seed: int) -> Vector:

@@ -9,22 +9,21 @@ from fractions import Fraction
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxspk import losses
 from jaxspk.testing._check import Gathered, restlessness, search
-from jaxspk.testing._claims import rules_of, value_of
-from jaxspk.testing._compare import compare_low_precision, excused, low_precision_evidence
+from jaxspk.testing._claims import value_of
 from jaxspk.testing._definitions import by_name, entries_of, on_any_numbers
 from jaxspk.testing._exact import exact_gradient
 from jaxspk.testing._examples import Example, Layout, Vector, flat_arguments, layout_of
 from jaxspk.testing._inputs import INPUTS, Inputs
 from jaxspk.testing._kinds import kinds_for
 from jaxspk.testing._misprints import formulas_for
+from jaxspk.testing._more_rows import MORE_ROWS
 from jaxspk.testing._mutants import Outcome, judge, plant_of_all_sizes, plant_whole
 from jaxspk.testing._scenes import Scene
 from jaxspk.testing._strategies import draw_many
-from jaxspk.testing._subject import Subject, Trial, compare_with_definition, transformations_of
+from jaxspk.testing._subject import Subject, Trial, compare_with_definition, in_narrow_type, transformations_of
 
 Row = losses.LossEntry
 
@@ -151,7 +150,7 @@ def argument_names(row: Row, inputs: Inputs) -> list[str]:
 def missing_rows() -> list[str]:
     """Public losses without a row, and rows without inputs: names, each with what is missing."""
     found = []
-    rows = {row.loss.__name__ for row in losses.LOSSES.values()}
+    rows = {row.loss.__name__ for row in all_rows()}
     for name in dir(losses):
         is_loss = name.endswith(("_loss", "_distance")) and callable(getattr(losses, name))
         if is_loss and name not in rows:
@@ -211,15 +210,21 @@ def run_row(row: Row, inputs: Inputs, effort: Effort, seed: int) -> RowResult:
     return result
 
 
+def all_rows() -> list[Row]:
+    """The table of losses, each system's own rows together, and the gradients that belong to no loss."""
+    rows = [*losses.LOSSES.values(), *MORE_ROWS.values()]
+    families = list(dict.fromkeys(row.family for row in rows))
+    return sorted(rows, key=lambda row: families.index(row.family))
+
+
 def loss_names(family: str | None = None) -> list[str]:
-    """The functions of the table of losses that have inputs, in its order; those of one system, if named."""
-    rows = losses.LOSSES.values()
-    return [r.loss.__name__ for r in rows if r.loss.__name__ in INPUTS and family in (None, r.family)]
+    """Names of all rows that have inputs; those of one system, if named."""
+    return [r.loss.__name__ for r in all_rows() if r.loss.__name__ in INPUTS and family in (None, r.family)]
 
 
 def run_named(name: str, effort: Effort, seed: int) -> RowResult:
     """:func:`run_row` by name, as a worker process calls it."""
-    row = next(row for row in losses.LOSSES.values() if row.loss.__name__ == name)
+    row = next(row for row in all_rows() if row.loss.__name__ == name)
     return run_row(row, INPUTS[name], effort, seed)
 
 
@@ -258,22 +263,11 @@ def _try_narrow(subject: Subject, trials: Sequence[Trial], whole: bool, result: 
     names = subject.claims if whole else subject.claims[:1]
     for dtype in ("float32", "bfloat16") if whole else ("float32",):
         for trial in trials:
-            layout, example = trial.evidence.layout, trial.evidence.example.cast(jnp.dtype(dtype))
-            evidence = low_precision_evidence(
-                subject.plain, example, layout, trial.cotangent, autodiff=True, dtype=dtype
-            )
-            with jax.enable_x64(False):
-                claims = subject.ask(layout, example, trial.cotangent, names)[1]
-            if not all(compare_low_precision(claim, evidence, dtype).passed for claim in claims.values()):
-                with jax.enable_x64(False):
-                    plain = rules_of((subject.plain,), layout, example, trial.cotangent)[0]
-                evidence = excused(evidence, plain)
-            for name, claim in claims.items():
-                judged = compare_low_precision(claim, evidence, dtype)
-                result.worst(result.precision, {dtype: judged.error})
-                if not judged.passed and dtype == "float32":
-                    result.problems.append(f"in float32 {name} is off by {judged.error:.2g} at {example}")
+            evidence, claims, error, fit = in_narrow_type(subject, trial, dtype, names)
+            result.worst(result.precision, {dtype: error})
             if dtype == "float32":
+                if not fit:
+                    result.problems.append(f"in float32 the gradient is off by {error:.2g} at {evidence.example}")
                 scenes.append(dataclasses.replace(_scene(subject, trial), right=claims[names[0]], evidence=evidence))
     return scenes
 

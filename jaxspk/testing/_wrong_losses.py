@@ -125,6 +125,24 @@ def discrimination(first: Any, second: Any, same: Any, *, lambda_mean: float, la
     return total
 
 
+def preactivation(
+    first: Any, second: Any, same: Any, *, units: int, lambda_mean: float, lambda_cov: float, slip: str = ""
+) -> Any:
+    if slip == "units beyond the code subset":
+        units = first.shape[-1]
+    if slip == "first unit left out":
+        first, second, units = first[..., 1:], second[..., 1:], units - 1
+    codes = []
+    for u in (first[..., :units], second[..., :units]):
+        code = jax.nn.sigmoid(u)
+        if slip == "sigmoid factor forgotten":
+            code = stop_gradient(code) + (u - stop_gradient(u))
+        if slip == "c for c(1-c)":
+            code = stop_gradient(code) + stop_gradient(code) * (u - stop_gradient(u))
+        codes.append(code)
+    return discrimination(codes[0], codes[1], same, lambda_mean=lambda_mean, lambda_cov=lambda_cov, slip=slip)
+
+
 def reconstruction(inputs: Any, reconstructions: Any, *, slip: str = "") -> Any:
     squares = jnp.square(reconstructions - inputs)
     if slip == "summed over frames":

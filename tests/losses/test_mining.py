@@ -101,6 +101,17 @@ def test_hard_negatives_by_rank_and_probability(golden_voices):
             assert ((frequencies > 0) == (shares > 0)).all()
 
 
+def test_a_known_rank_and_a_traced_one_choose_the_same(golden_voices):
+    anchors, positives, speakers = golden_voices
+
+    def mine(hard_rank):
+        options = {"hard_rank": hard_rank, "hard_probability": 1.0, "key": jax.random.key(3)}
+        return losses.hard_negatives(anchors, positives, speakers, speakers, **options).tolist()
+
+    for hard_rank in (0, 2, 100):
+        assert mine(hard_rank) == mine(jnp.int32(hard_rank))
+
+
 def test_random_negatives_are_uniform_over_other_speakers():
     anchor_labels, candidate_labels = jnp.array([7, 3, 3]), jnp.array([3, 7, 3, 5, 7])
     picks = drawn(losses.random_negatives, anchor_labels, candidate_labels)

@@ -65,7 +65,7 @@ def corpus(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_training(corpus, tiny_config):
     fit = FitConfig(steps=6, log_every=2, validate_every=3, checkpoint_every=2)
     return SeparationTraining(

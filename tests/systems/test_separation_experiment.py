@@ -9,14 +9,21 @@ from jaxspk.errors import CheckpointError, CorpusError
 from jaxspk.systems import Separator, SpeechConfig, load_speech, run_separation
 
 
-def test_a_run_leaves_model_tables_and_list(tmp_path, tiny_training):
-    outcome = run_separation(tiny_training, tmp_path / "run", progress=False)
-    rows = list(csv.DictReader((tmp_path / "run" / "results" / "mixtures.csv").open()))
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory, tiny_training):
+    return run_separation(tiny_training, tmp_path_factory.mktemp("runs") / "run", progress=False)
+
+
+def read_rows(outcome, name):
+    with (outcome.folder / "results" / name).open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_run_leaves_model_tables_and_list(outcome, tiny_training):
+    rows = read_rows(outcome, "mixtures.csv")
     assert len(rows) == 2
     assert float(rows[0]["sdr_improvement"]) == outcome.scores[0].improvement("sdr")
-    assert {row["measure"] for row in csv.DictReader((tmp_path / "run" / "results" / "summary.csv").open())} == {
-        "sdr", "sir", "sar", "si_sdr",
-    }  # fmt: skip
+    assert {row["measure"] for row in read_rows(outcome, "summary.csv")} == {"sdr", "sir", "sar", "si_sdr"}
     separator = Separator.load(outcome.model_folder)
     assert separator.config == tiny_training.system
     assert [stage.step for stage in outcome.trained.stages] == [6, 6]
@@ -25,26 +32,29 @@ def test_a_run_leaves_model_tables_and_list(tmp_path, tiny_training):
     assert "consent" in card and "forensic" in card
 
 
-def test_the_list_of_test_mixtures_makes_the_same_mixtures(tmp_path, tiny_training):
-    outcome = run_separation(tiny_training, tmp_path / "run", progress=False)
-    listed = data.read_mixture_list(tmp_path / "run" / "results" / "test_mixtures.csv", root=tiny_training.data.path)
+def test_the_list_of_test_mixtures_makes_the_same_mixtures(outcome, tiny_training):
+    listed = data.read_mixture_list(outcome.folder / "results" / "test_mixtures.csv", root=tiny_training.data.path)
     for one, other in zip(outcome.mixtures, listed, strict=True):
         np.testing.assert_array_equal(one.sources, other.sources)
 
 
-def test_the_same_seed_gives_the_same_run_whatever_the_workers(tmp_path, tiny_training):
-    first = run_separation(tiny_training, tmp_path / "first", progress=False)
-    other = dataclasses.replace(tiny_training, workers=0)
-    second = run_separation(other, tmp_path / "second", progress=False)
-    assert first.scores == second.scores
-    files = [folder / "model" / "model.safetensors" for folder in (tmp_path / "first", tmp_path / "second")]
-    assert files[0].read_bytes() == files[1].read_bytes()
+def test_the_same_seed_gives_the_same_run_whatever_the_workers(outcome, tmp_path, tiny_training):
+    again = run_separation(dataclasses.replace(tiny_training, workers=0), tmp_path / "again", progress=False)
+    assert again.scores == outcome.scores
+    first, second = (run.model_folder / "model.safetensors" for run in (outcome, again))
+    assert first.read_bytes() == second.read_bytes()
 
 
-def test_another_config_is_refused_in_the_same_folder(tmp_path, tiny_training):
-    run_separation(tiny_training, tmp_path / "run", progress=False)
+def test_the_command_given_again_repeats_nothing(outcome, tiny_training):
+    before = (outcome.folder / "metrics.jsonl").read_bytes()
+    again = run_separation(tiny_training, outcome.folder, progress=False)
+    assert again.scores == outcome.scores
+    assert (outcome.folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_config_is_refused_in_the_same_folder(outcome, tiny_training):
     with pytest.raises(CheckpointError, match="`seed` differs"):
-        run_separation(dataclasses.replace(tiny_training, seed=4), tmp_path / "run", progress=False)
+        run_separation(dataclasses.replace(tiny_training, seed=4), outcome.folder, progress=False)
 
 
 def test_speakers_are_in_one_group_only(corpus):
