@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Vector = NDArray[np.float64]
+# A float, or whatever numbers a proof calculates with.
+Number = Any
 Scalar = float | ArrayLike
 
 
@@ -20,7 +22,7 @@ def softmax_definition(
     """Chung et al. 2020: cross entropy of w x + b."""
     classes, biases = _matrix(class_weights), _matrix(class_bias)
 
-    def logits(embedding: Vector, label: int) -> list[float]:
+    def logits(embedding: Vector, label: int) -> list[Number]:
         return [float(np.dot(row, embedding) + bias) for row, bias in zip(classes, biases, strict=True)]
 
     return _classified(embeddings, labels, logits)
@@ -31,7 +33,7 @@ def am_softmax_definition(
 ) -> Vector:
     """Wang et al. 2018: the margin is taken off the target's cosine."""
 
-    def logits(embedding: Vector, label: int) -> list[float]:
+    def logits(embedding: Vector, label: int) -> list[Number]:
         cosines = [_cosine(row, embedding) for row in _matrix(class_weights)]
         return [scale * (cosine - (margin if k == label else 0)) for k, cosine in enumerate(cosines)]
 
@@ -49,7 +51,7 @@ def aam_softmax_definition(
 ) -> Vector:
     """Deng et al. 2019: the margin is added to the target's angle."""
 
-    def phi(cosine: float) -> float:
+    def phi(cosine: Number) -> Number:
         angle = math.acos(min(1.0, max(-1.0, cosine)))
         if easy_margin:
             return math.cos(angle + margin) if cosine > 0 else cosine
@@ -59,7 +61,7 @@ def aam_softmax_definition(
             else (cosine - margin * math.sin(math.pi - margin))
         )
 
-    def logits(embedding: Vector, label: int) -> list[float]:
+    def logits(embedding: Vector, label: int) -> list[Number]:
         cosines = [_cosine(row, embedding) for row in _matrix(class_weights)]
         return [scale * (phi(cosine) if k == label else cosine) for k, cosine in enumerate(cosines)]
 
@@ -71,7 +73,7 @@ def contrastive_definition(
 ) -> Vector:
     """Hadsell et al. 2006, without the factor one half."""
 
-    def one(pair: tuple[Vector, Vector], same: bool) -> float:
+    def one(pair: tuple[Vector, Vector], same: bool) -> Number:
         first, second = (_unit(vector) if normalize else vector for vector in pair)
         distance = math.sqrt(_squared_distance(first, second))
         return distance**2 if same else max(0.0, margin - distance) ** 2
@@ -86,7 +88,7 @@ def triplet_definition(
 ) -> Vector:
     """Schroff et al. 2015, eq. (2)."""
 
-    def one(*triplet: Vector) -> float:
+    def one(*triplet: Vector) -> Number:
         a, p, n = (_unit(vector) if normalize else vector for vector in triplet)
         return max(0.0, _squared_distance(a, p) - _squared_distance(a, n) + margin)
 
@@ -99,7 +101,7 @@ def semi_hard_triplet_definition(
 ) -> Vector:
     """Schroff et al. 2015, eq. (4), averaged over each anchor's positives."""
 
-    def one_batch(vectors: Vector, y: NDArray[Any]) -> list[float]:
+    def one_batch(vectors: Vector, y: NDArray[Any]) -> list[Number]:
         u = [_unit(vector) for vector in vectors]
         losses = []
         for i in range(len(u)):
@@ -123,7 +125,7 @@ def semi_hard_triplet_definition(
 def prototypical_definition(embeddings: ArrayLike, *, include_query: bool = False, chunk_size: Any = None) -> Vector:
     """Snell et al. 2017: minus the squared distances from the centroids are the logits."""
 
-    def logits(query: Vector, centroids: list[Vector]) -> list[float]:
+    def logits(query: Vector, centroids: list[Vector]) -> list[Number]:
         return [-_squared_distance(query, centroid) for centroid in centroids]
 
     return _prototypes(embeddings, include_query, False, logits)
@@ -140,7 +142,7 @@ def angular_prototypical_definition(
 ) -> Vector:
     """Chung et al. 2020: scaled cosines with the centroids are the logits."""
 
-    def logits(query: Vector, centroids: list[Vector]) -> list[float]:
+    def logits(query: Vector, centroids: list[Vector]) -> list[Number]:
         return [float(np.asarray(scale)) * _cosine(query, c) + float(np.asarray(bias)) for c in centroids]
 
     return _prototypes(embeddings, include_query, centroid == "normalized", logits)
@@ -170,7 +172,7 @@ def ge2e_contrast_definition(
 ) -> Vector:
     """Wan et al. 2018, eq. (7) with the similarities of eq. (9)."""
 
-    def one(logits: list[float], own: int) -> float:
+    def one(logits: list[Number], own: int) -> Number:
         others = [_sigmoid(logit) for k, logit in enumerate(logits) if k != own]
         return 1 - _sigmoid(logits[own]) + max(others, default=0.0)
 
@@ -213,7 +215,7 @@ def _prototypes(x: ArrayLike, include_query: bool, normalized: bool, logits: Any
     return _shaped(losses, batches.shape[:-2])
 
 
-def _ge2e(x: ArrayLike, scale: Any, bias: Any, centroid: str, floor: float | None, loss: Any) -> Vector:
+def _ge2e(x: ArrayLike, scale: Any, bias: Any, centroid: str, floor: Number | None, loss: Any) -> Vector:
     batches = _matrix(x)
     losses = []
     for speakers in batches.reshape(-1, *batches.shape[-3:]):
@@ -230,12 +232,12 @@ def _ge2e(x: ArrayLike, scale: Any, bias: Any, centroid: str, floor: float | Non
     return _shaped(losses, batches.shape[:-1])
 
 
-def _cross_entropy(logits: list[float], target: int) -> float:
+def _cross_entropy(logits: list[Number], target: int) -> Number:
     highest = max(logits)
     return highest + math.log(sum(math.exp(logit - highest) for logit in logits)) - logits[target]
 
 
-def _sigmoid(logit: float) -> float:
+def _sigmoid(logit: Number) -> Number:
     return 1 / (1 + math.exp(-logit)) if logit > 0 else math.exp(logit) / (1 + math.exp(logit))
 
 
@@ -244,11 +246,11 @@ def _unit(vector: Vector) -> Vector:
     return vector / length if length > 0 else np.zeros_like(vector)
 
 
-def _cosine(first: Vector, second: Vector) -> float:
+def _cosine(first: Vector, second: Vector) -> Number:
     return float(np.dot(_unit(first), _unit(second)))
 
 
-def _squared_distance(first: Vector, second: Vector) -> float:
+def _squared_distance(first: Vector, second: Vector) -> Number:
     return float(sum((a - b) ** 2 for a, b in zip(first, second, strict=True)))
 
 
@@ -256,7 +258,7 @@ def _centre(vectors: list[Vector]) -> Vector:
     return np.asarray(sum(vectors) / len(vectors), dtype=np.float64)
 
 
-def _mean(values: list[float]) -> float:
+def _mean(values: list[Number]) -> Number:
     return sum(values) / len(values) if values else 0.0
 
 

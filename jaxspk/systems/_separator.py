@@ -148,7 +148,8 @@ class Separator:
         padded = jnp.pad(jnp.asarray(waveform, jnp.float32), (0, padding))
         graph, state = nnx.split(self.model)
         samples, key = jnp.int32(len(waveform)), jax.random.key(seed)
-        return _analyze(self.config, graph, state, padded, samples, key, speakers, masks)
+        found: SeparationAnalysis = _analyze(self.config, graph, state, padded, samples, key, speakers, masks)
+        return found
 
 
 @jax.tree_util.register_dataclass

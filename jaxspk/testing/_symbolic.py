@@ -11,7 +11,7 @@ from typing import Any
 def symbolic_identities() -> dict[str, bool] | None:
     """The identities by name, each with whether it holds; None where sympy is not installed."""
     try:
-        import sympy  # type: ignore[import-untyped]
+        import sympy
     except ImportError:
         return None
     return {**_deep_clustering(sympy), **_siamese(sympy)}
