@@ -17,8 +17,8 @@ def installed(tmp_path_factory):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     source = folder / "source"
     # A copy, so that the build leaves no folder in the checkout.
-    subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], check=True, stdout=(folder / "files").open("wb"))
-    for name in (folder / "files").read_bytes().decode().split("\0")[:-1]:
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], check=True, capture_output=True, text=True)
+    for name in listed.stdout.split("\0")[:-1]:
         if (ROOT / name).is_file() and name.startswith(("jaxspk/", "pyproject", "README", "LICENSE")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())

@@ -65,9 +65,9 @@ def deep_clustering_loss(
 
     Example:
       >>> y = jnp.eye(2)[jnp.array([0, 1, 1])]
-      >>> float(deep_clustering_loss(y, y))
-      0.0
-      >>> float(deep_clustering_loss(jnp.ones((3, 1)), y))  # collapsed: 4 ordered pairs of unequal sources
+      >>> bool(deep_clustering_loss(y, y) < 1e-6)
+      True
+      >>> round(float(deep_clustering_loss(jnp.ones((3, 1)), y)), 4)  # collapsed: 4 ordered pairs of unequal sources
       4.0
 
     References:

@@ -1,6 +1,7 @@
 """AutoEmbedder's loss as the paper writes it, pair by pair, in NumPy: the measure of all else."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,7 @@ def autoembedder_definition(
     *,
     alpha: float,
     clip_must_link: bool = True,
-) -> NDArray[np.float64]:
+) -> NDArray[Any]:
     """(t - s)², one pair at a time."""
     e1, e2 = np.asarray(embeddings_1, np.float64), np.asarray(embeddings_2, np.float64)
     apart = np.asarray(cannot_link)

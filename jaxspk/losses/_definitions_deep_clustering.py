@@ -1,5 +1,7 @@
 """The deep clustering cost as the paper writes it, pair by pair, in NumPy: the measure of all else."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -11,7 +13,7 @@ def deep_clustering_definition(
     *,
     balance: str = "none",
     normalize: str = "none",
-) -> NDArray[np.float64]:
+) -> NDArray[Any]:
     """The sum over all ordered pairs of bins, one pair at a time; for small sizes."""
     v, y = np.asarray(embeddings, np.float64), np.asarray(assignments, np.float64)
     w = np.ones(v.shape[:-1]) if weights is None else np.asarray(weights, np.float64)

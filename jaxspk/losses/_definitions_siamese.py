@@ -1,9 +1,13 @@
 """The regularized siamese losses as the paper writes them, sum by sum, in NumPy: the measure of all else."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Numbers = NDArray[np.float64]
+# Floats, or whatever numbers a proof calculates with.
+Number = Any
+Numbers = NDArray[Any]
 
 
 def mean_distance_definition(
@@ -95,7 +99,7 @@ def _mean(frames: list[Numbers]) -> Numbers:
     return np.asarray(sum(frames) / len(frames))
 
 
-def _covariance(frames: list[Numbers]) -> list[list[float]]:
+def _covariance(frames: list[Numbers]) -> list[list[Number]]:
     mean, count = _mean(frames), len(frames)
     units = range(len(mean))
     if count < 2:
@@ -103,5 +107,5 @@ def _covariance(frames: list[Numbers]) -> list[list[float]]:
     return [[sum((x[j] - mean[j]) * (x[k] - mean[k]) for x in frames) / (count - 1) for k in units] for j in units]
 
 
-def _like_batch(values: list[float], array: ArrayLike) -> Numbers:
+def _like_batch(values: list[Number], array: ArrayLike) -> Numbers:
     return np.array(values).reshape(np.shape(array)[:-2])

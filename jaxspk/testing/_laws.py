@@ -6,6 +6,7 @@ excuse a part.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +149,7 @@ def _inner(scene: Scene, argument: int, axis: int | None) -> tuple[Vector, Vecto
     return entry, excused, terms
 
 
-def _joined(parts: Sequence[Sequence[Vector]]) -> tuple[Vector, Vector, Vector]:
+def _joined(parts: Sequence[Sequence[Any]]) -> tuple[Vector, Vector, Vector]:
     entries, excused, terms = (
         np.concatenate([np.ravel(np.asarray(part[k], np.float64)) for part in parts]) for k in range(3)
     )

@@ -21,7 +21,7 @@ def run_page(name: str, folder: Path) -> dict[str, object]:
 
 
 def test_every_page_is_run_here():
-    tested = {"separate.md", "your-own-loss.md"}
+    tested = {"check-your-own-gradient.md", "separate.md", "your-own-loss.md"}
     assert {page.name for page in PAGES.glob("*.md") if "```python" in page.read_text()} == tested
 
 
@@ -42,3 +42,8 @@ def test_your_own_loss(tmp_path, monkeypatch, as_a_user):
     names = run_page("your-own-loss.md", tmp_path)
     assert names["estimates"].shape == names["held_out"].sources.shape
     assert (tmp_path / "runs" / "whitened" / "model" / "model.safetensors").is_file()
+
+
+def test_check_your_own_gradient(tmp_path, monkeypatch, as_a_user):
+    monkeypatch.chdir(tmp_path)
+    run_page("check-your-own-gradient.md", tmp_path)
