@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
 from jaxspk import losses
+from jaxspk._numerics import at_least_float32
 
 
 def siamese_preactivation(
@@ -41,7 +41,7 @@ def siamese_preactivation_plain(
 
 
 def _codes(first: Array, second: Array, units: int) -> tuple[Array, Array]:
-    wide = [u[..., :units].astype(jnp.promote_types(u.dtype, jnp.float32)) for u in (first, second)]
+    wide = [u[..., :units].astype(at_least_float32(u.dtype)) for u in (first, second)]
     return jax.nn.sigmoid(wide[0]), jax.nn.sigmoid(wide[1])
 
 
