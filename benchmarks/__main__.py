@@ -22,6 +22,7 @@ from pathlib import Path
 import benchmarks
 from benchmarks._frame import Comparison, Result
 from benchmarks._table import from_json, to_json, to_markdown
+from jaxspk._files import write_whole
 from jaxspk.reports import provenance
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -72,11 +73,8 @@ def _run(name: str, threads: int | None, seconds: float) -> list[Result] | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Beside and renamed, so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    write_whole(path, text.encode())
     print(f"wrote {path}")
 
 

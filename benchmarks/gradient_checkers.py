@@ -1,6 +1,6 @@
 """How small a mistake do gradient checkers see? f = sum of squares, one coordinate of a hand-written rule scaled.
 
-    python -m benchmarks.gradient_checkers
+    python -m benchmarks.gradient_checkers -o docs/results/gradient_checkers.md
 
 Each checker is asked 40 times, with fresh random inputs, about a right gradient and about wrong ones. It should accept
 the first and reject the others. ``chex`` and ``torch`` are asked where they are installed.
@@ -9,8 +9,9 @@ the first and reject the others. ``chex`` and ``torch`` are asked where they are
 import argparse
 import dataclasses
 import functools
-import json
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from jaxspk._files import write_whole
+from jaxspk.reports import provenance
 from jaxspk.testing import check_gradient
 
 REPEATS = 40
@@ -172,14 +175,47 @@ def measure(repeats: int, seed: int) -> list[Row]:
     return rows
 
 
+def verdict(row: Row) -> str:
+    """Whether the checker answered as it should have, every time."""
+    if row.dtype == "float32" and 0 < row.mistake < 1e-3:
+        return "beyond the type"  # one part in a million is below what float32 can hold
+    return "right" if row.accepted == (row.asked if row.mistake == 0 else 0) else "WRONG"
+
+
 def _line(row: Row) -> str:
-    wanted = row.asked if row.mistake == 0 else 0
-    # In float32 one part in a million is below what the type can hold.
-    beyond = row.dtype == "float32" and 0 < row.mistake < 1e-3
-    mark = "-" if beyond else "right" if row.accepted == wanted else "WRONG"
-    what = "right gradient" if row.mistake == 0 else f"off by {row.mistake:g}"
     counts = f"accepted {row.accepted:>3} of {row.asked}"
-    return f"{row.checker:<30} {row.dtype:<8} {row.coordinates:>5} coordinates  {what:<16} {counts}  {mark}"
+    what = f"{row.checker:<30} {row.dtype:<8} {row.coordinates:>5} coordinates  {_gradient(row.mistake):<16}"
+    return f"{what} {counts}  {verdict(row)}"
+
+
+def _gradient(mistake: float) -> str:
+    return "right gradient" if mistake == 0 else f"off by {mistake:g}"
+
+
+def to_markdown(rows: Sequence[Row], repeats: int, seed: int) -> str:
+    """A page: where the numbers come from, and a row for each checker, type and number of coordinates."""
+    lines = [
+        "# What gradient checkers see",
+        "",
+        f"$f(x) = \\sum_i x_i^2$ with a hand-written rule whose first coordinate is scaled up by a mistake. Each "
+        f"checker is asked {repeats} times, with fresh normal inputs, whether it accepts: it should always accept the "
+        "right gradient and never a wrong one (bold where it did not). All are asked with their default tolerances.",
+        "",
+        *(f"- {name}: {text}" for name, text in provenance(seed=seed).items()),
+        "",
+        "| checker | type | coordinates | " + " | ".join(map(_gradient, MISTAKES)) + " |",
+        "| --- | --- | ---: |" + " ---: |" * len(MISTAKES),
+    ]
+    groups = itertools.groupby(rows, key=lambda row: (row.checker, row.dtype, row.coordinates))
+    for (checker, dtype, coordinates), group in groups:
+        cells = [_cell(row) for row in group]
+        lines.append(f"| {checker} | {dtype} | {coordinates} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Row) -> str:
+    text = f"{row.accepted} of {row.asked}"
+    return {"right": text, "WRONG": f"**{text}**"}.get(verdict(row), f"({text})")
 
 
 def main() -> None:
@@ -187,12 +223,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", help="a file for the rows")
+    parser.add_argument("-o", "--output", type=Path, help="a Markdown file for the table")
     options = parser.parse_args()
     rows = measure(options.repeats, options.seed)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump([dataclasses.asdict(row) for row in rows], file, indent=1)
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(options.output, to_markdown(rows, options.repeats, options.seed).encode())
 
 
 if __name__ == "__main__":

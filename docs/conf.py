@@ -14,6 +14,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
+    # Formulas without the network: MathJax's files travel with the site.
+    "sphinx-mathjax-offline",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from jaxspk import _checks
+from jaxspk.losses._geometry import power_of_two
 from jaxspk.losses._rule import Rule, accumulation_dtype
 
 Balance = Literal["none", "partition"]
@@ -208,7 +209,7 @@ def _decompose(v: Array, y: Array, relative: Array) -> _Parts:
     def add_products(products: Array, v: Array, y: Array, r: Array) -> Array:
         return products + _product((r[..., None] * y).mT, v)
 
-    size = _over_bins(largest, jnp.ones(batch, y.dtype), v, y, relative, whole=whole)
+    size = power_of_two(_over_bins(largest, jnp.ones(batch, y.dtype), v, y, relative, whole=whole))
     no_products = jnp.zeros((*batch, y.shape[-1], dim), y.dtype)
     products = _over_bins(add_products, no_products, v, y, relative, whole=whole)
     along = _product(basis.mT, products) / size[..., None, None]

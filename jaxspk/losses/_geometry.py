@@ -53,6 +53,13 @@ def largest_safe(dtype: DTypeLike, terms: int) -> float:
     return math.sqrt(float(np.finfo(np.dtype(dtype)).max) / (64 * max(terms, 1)))
 
 
+def power_of_two(numbers: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The largest power of two that is not above a positive number: dividing by it rounds nothing."""
+    mantissa, exponent = jnp.frexp(jax.lax.stop_gradient(numbers))
+    power: Array = jnp.ldexp(jnp.ones_like(mantissa), exponent - 1)
+    return power
+
+
 def tie_tolerance(dtype: DTypeLike) -> float:
     """Squared distances of unit vectors nearer than this are not told apart: products round by a few eps."""
     return 64 * float(np.finfo(np.dtype(dtype)).eps)

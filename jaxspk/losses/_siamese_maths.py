@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxspk.losses._geometry import power_of_two
+
 # --- D_m ---
 
 
@@ -78,7 +80,7 @@ def _spread(c1: Array, c2: Array, mask_1: Array, mask_2: Array) -> _Spread:
     centred = [_masked(c - _mean(c, mask), mask) for c, mask in ((c1, mask_1), (c2, mask_2))]
     # Codes are between 0 and 1; the fourth powers of other numbers leave the range of numbers soon.
     largest = [jnp.max(jnp.abs(c), axis=(-2, -1), initial=1) for c in centred]
-    size = jax.lax.stop_gradient(jnp.maximum(*largest))
+    size = power_of_two(jnp.maximum(*largest))
     roots = [jnp.sqrt(jnp.maximum(_count(mask) - 1, 1)) for mask in (mask_1, mask_2)]
     x1, x2 = (c / size[..., None, None] / root for c, root in zip(centred, roots, strict=True))
     return _Spread(size, x1, x2, *roots)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxspk._files import write_whole
 from jaxspk.testing._compare import DECIDES_FROM, DECIDES_FROM_FLOAT32
 from jaxspk.testing._mutants import Outcome, detection_curve, smallest_line
 from jaxspk.testing._reasons import reason_for
@@ -285,9 +286,7 @@ def write_certificate(certificate: Certificate, folder: Path) -> tuple[Path, Pat
     folder.mkdir(parents=True, exist_ok=True)
     paths = (folder / "certificate.md", folder / "certificate.html")
     for path, text in zip(paths, (certificate.markdown(), certificate.html()), strict=True):
-        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
+        write_whole(path, text.encode())
     return paths
 
 

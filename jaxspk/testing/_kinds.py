@@ -224,7 +224,8 @@ def _calling_kinds(scene: Scene, names: Sequence[str]) -> list[Kind]:
         if isinstance(value, bool):
             add(f"{option}={not value}", "stale mask", _with_option(option, not value))
         elif isinstance(value, float) and option not in ALTERNATIVES:
-            add(f"{option} half as large again", "missing chain factor", _with_option(option, 1.5 * value))
+            # Not larger: a share must stay one.
+            add(f"{option} half as large", "missing chain factor", _with_option(option, 0.5 * value))
         for other in ALTERNATIVES.get(option, ()):
             if other != value:
                 add(f"{option}={other!r}", "dropped term", _with_option(option, other))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from jaxspk._files import write_whole
 from jaxspk.errors import ArgumentError
 from jaxspk.testing._certificate import Certificate
 from jaxspk.testing._suite import LONG, SHORT, Effort, RowResult, loss_names, missing_rows, run_named
@@ -145,7 +146,4 @@ def _read(folder: Path, name: str, effort: Effort, seed: int) -> RowResult | Non
 
 def _write(folder: Path, result: RowResult, effort: Effort, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    path = _path(folder, result.name, effort, seed)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    beside.write_text(json.dumps(result.to_dict()))
-    os.replace(beside, path)
+    write_whole(_path(folder, result.name, effort, seed), json.dumps(result.to_dict()).encode())

@@ -71,6 +71,14 @@ def low_rank(v, y, r):
 # --- Values ---
 
 
+def test_whole_numbers_are_not_rounded_whatever_the_largest_is(x64):
+    """Embeddings are scaled before they are squared: by a power of two, or 7 would not stay 7."""
+    v = jnp.asarray([[3.0, -1], [5, 2], [0, 7], [5, 2], [0, 7]])
+    y = jnp.eye(2)[jnp.array([0, 1, 1, 1, 1])]
+    expected = np.sum((np.asarray(v @ v.T) - np.asarray(y @ y.T)) ** 2)
+    assert float(losses.deep_clustering_loss(v, y)) == expected
+
+
 @pytest.mark.parametrize(("case", "form"), GOLDEN_FORMS.values(), ids=GOLDEN_FORMS)
 def test_golden_forms_and_none_of_the_traps(x64, case, form):
     v, y = jnp.array(case["V"]), jnp.eye(case["C"])[jnp.array(case["labels"])]

@@ -208,6 +208,14 @@ def test_covariances_and_inner_products_agree(x64):
         assert not np.any(wide[..., 6:])
 
 
+def test_whole_numbers_are_not_rounded_whatever_the_largest_is(x64):
+    """Codes are scaled before they are squared: by a power of two, or 3 would not stay 3."""
+    codes_1, codes_2 = (jnp.asarray(c, float) for c in ([[-2, 1, 0], [1, 3, -1]], [[0, 2, -2], [-1, -4, -3]]))
+    assert float(losses.covariance_distance(codes_1, codes_2)) == 312
+    of_1, _ = losses.covariance_distance_grad(codes_1, codes_2)
+    np.testing.assert_array_equal(of_1, [[-28, 56, 28], [28, -56, -28]])
+
+
 def test_collapsed_codes_are_stationary():
     codes = jnp.full((4, 3), 0.5)
     for same, expected in ((0, 2.0), (1, 0.0)):

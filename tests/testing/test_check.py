@@ -39,6 +39,15 @@ def test_a_right_gradient_passes_all_checks():
     assert report.taylor[5].order == pytest.approx(2, abs=0.05)
 
 
+def test_a_function_that_a_narrow_type_does_not_know_is_noted_and_its_gradient_still_judged():
+    def log_determinant(x):
+        return jnp.linalg.slogdet(jnp.eye(3, dtype=x.dtype) + x @ x.T)[1]
+
+    report = check_gradient(log_determinant, INPUTS, examples=3)
+    assert report.passed and set(report.precision) == {"float32"}
+    assert any(note.startswith("not tried in bfloat16: ") for note in report.notes)
+
+
 @pytest.mark.parametrize("place", [(0, 0), (2, 3)])
 @pytest.mark.parametrize("size", [1.0, 1e-3, 1e-6])
 def test_one_part_in_a_million_in_one_coordinate_is_found(size, place):
