@@ -42,7 +42,7 @@ test-all: lint types gradcheck ## the slow tests too
 	$(BIN)/pytest -q -n 2 tests jaxspk
 
 test-peers: $(STAMP) ## losses against pytorch-metric-learning, which is installed for it
-	$(BIN)/pip install --quiet --disable-pip-version-check '.[peers]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[peers]'
 	$(BIN)/pytest -q tests/peers
 
 docs: $(STAMP) ## the site, in docs/_build/html, offline and with warnings as errors

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxspk import _checks
@@ -392,8 +393,11 @@ def _sine(u: Array, v: Array) -> Array:
 
 
 def _sine_gradient(u: Array, v: Array) -> tuple[Array, Array]:
-    """Gradients of :func:`_sine`, bounded by one; 0 where the vectors are parallel."""
+    """Gradients of :func:`_sine`, bounded by one; 0 where the vectors are parallel up to rounding."""
     (away, difference), (along, total) = unit_vectors(u - v), unit_vectors(u + v)
+    # What rounding leaves of a difference has no direction, and under `jit` not even one length.
+    rounding = 8 * float(np.finfo(u.dtype).eps)
+    away, along = jnp.where(difference > rounding, away, 0.0), jnp.where(total > rounding, along, 0.0)
     with_u = jnp.where(_both_unit(u, v), total * away / 2, 0.0)
     with_v = jnp.where(_both_unit(u, v), difference * along / 2, 0.0)
     return with_u + with_v, with_v - with_u

@@ -90,7 +90,7 @@ def triplet_definition(
 
     def one(*triplet: Vector) -> Number:
         a, p, n = (_unit(vector) if normalize else vector for vector in triplet)
-        return max(0.0, _squared_distance(a, p) - _squared_distance(a, n) + margin)
+        return max(0, _squared_distance(a, p) - _squared_distance(a, n) + margin)
 
     triplets = zip(_vectors(anchors), _vectors(positives), _vectors(negatives), strict=True)
     return _shaped([one(*triplet) for triplet in triplets], _matrix(anchors).shape[:-1])

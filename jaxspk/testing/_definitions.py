@@ -13,7 +13,7 @@ import numpy as np
 from jaxspk.testing._differences import STEPS, Slopes
 from jaxspk.testing._exact import Dual, complex_step_gradient
 from jaxspk.testing._examples import Example, Function, Layout, Vector, coordinate_scales, flat_arguments
-from jaxspk.testing._witnesses import Evidence, Witness, weighted_slopes
+from jaxspk.testing._witnesses import Evidence, Witness, weighted_slopes, widened_by_dents
 
 _ROUNDING = 1e-14
 
@@ -49,7 +49,9 @@ def _richardson(entries: Callable[[Vector], Vector], vector: Vector, scales: Vec
                 rises[k, side, level] = np.asarray(entries(moved), np.float64) - base
     # The definition adds up in another order and cancels where the loss does not.
     rounding = 4 * evidence.value_noise + _ROUNDING * np.maximum(1.0, np.abs(base))
-    return weighted_slopes(rises, scales, evidence.cotangent, rounding)
+    slopes = weighted_slopes(rises, scales, evidence.cotangent, rounding)
+    depth = float(np.abs(evidence.cotangent) @ rounding)
+    return widened_by_dents(slopes, scales, evidence.layout.owners(), depth)[0]
 
 
 @functools.lru_cache(maxsize=512)

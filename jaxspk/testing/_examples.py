@@ -54,6 +54,10 @@ class Layout:
         """Number of coordinates."""
         return sum(map(math.prod, self.shapes))
 
+    def owners(self) -> Vector:
+        """For each coordinate of the flat vector, which of the differentiable arguments it belongs to."""
+        return np.repeat(np.arange(len(self.shapes)), [math.prod(shape) for shape in self.shapes])
+
     def flatten(self, arrays: Any) -> Vector:
         """One float64 vector of the differentiable arguments, or of one gradient each."""
         if len(self.shapes) == 1 and not isinstance(arrays, tuple | list):

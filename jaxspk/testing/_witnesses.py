@@ -42,6 +42,10 @@ _PAIRS = 4
 _STIR = 2.0**-36
 _SAFETY = 8.0
 _FLOOR = 1e-8
+# A dent as deep as the value rounds is taken to be this wide at least, relative to a coordinate's scale.
+_DENT_WIDTH = 2.0**-26
+# An argument whose rises are this many times as large as such a dent cannot be fooled by one.
+_DENTS = 2.0**10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +166,9 @@ def _evidence(
     lengths = np.concatenate([scales[coordinates], np.ones(len(directions))])
     slopes = weighted_slopes(found["rises"], lengths, cotangent, value_noise)
     alone, together = _split(slopes, len(coordinates))
+    depth = float(np.abs(cotangent) @ value_noise)
+    alone, hidden = widened_by_dents(alone, scales[coordinates], layout.owners()[coordinates], depth)
+    together = dataclasses.replace(together, bars=together.bars + hidden)
     witnesses = []
     none = np.zeros(count, bool)
     if "reverse" in found:
@@ -204,6 +211,29 @@ def weighted_slopes(rises: Vector, lengths: Vector, cotangent: Vector, noise: Ve
         widths.sum(-1),
         (kinks & counted).any(-1),
     )
+
+
+def widened_by_dents(slopes: Slopes, lengths: Vector, owners: Vector, depth: float) -> tuple[Slopes, float]:
+    """Slopes with bars for the kinks that may hide below rounding, where an argument's gradient is next to nothing.
+
+    Where there is one kink there may be more. In a nearly collapsed batch every maximum is nearly a tie. Its kinks lie closer to the input than any step, in a
+    dent less deep than the value rounds, and the slopes from afar agree with one another on a wrong answer.
+
+    Args:
+      slopes: along the coordinates.
+      lengths: of the coordinates.
+      owners: the argument that each belongs to.
+      depth: how far rounding may move the value.
+
+    Returns:
+      The slopes, and by how much a whole move along a random direction may be off.
+    """
+    hidden = depth / _DENT_WIDTH if slopes.kinks.any() else 0.0
+    with np.errstate(invalid="ignore"):
+        rises = np.abs(slopes.low + slopes.high) / 2 * lengths
+    small = np.array([rises[owners == owner].max() < _DENTS * hidden for owner in owners], bool)
+    bars = np.where(small, np.maximum(slopes.bars, hidden / lengths), slopes.bars)
+    return dataclasses.replace(slopes, bars=bars), hidden if small.any() else 0.0
 
 
 def _bars(gradient: Vector, shaken: Vector) -> Vector:

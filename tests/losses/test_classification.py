@@ -80,6 +80,24 @@ def test_gradients_stay_bounded_at_cosines_of_one_and_minus_one(x64, loss, grad,
         assert jnp.linalg.norm(gradient) < 3 * 30
 
 
+@pytest.mark.parametrize("easy_margin", [False, True])
+def test_vectors_parallel_up_to_rounding_take_the_centre_of_their_slopes_compiled_or_not(x64, easy_margin):
+    """Divided by their lengths they differ by a unit in the last place here and there, which is no direction."""
+    x = np.array([[0.38671875, 0.931640625, 0.369140625], [-1.458984375, 1.01953125, 0.509765625]])
+    w = jnp.asarray(x / 1.125)
+
+    def gradient(x, w):
+        options = {"margin": 0.25, "scale": 8.0, "easy_margin": easy_margin}
+        return losses.aam_softmax_loss_grad(x, w, jnp.arange(2), **options)
+
+    x = jnp.asarray(x)
+    with jax.disable_jit():
+        alone = gradient(x, w)
+    for one, other, exact in zip(jax.jit(gradient)(x, w), alone, gradient(x, x), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+        assert np.abs(one).max() <= 1.2 * np.abs(exact).max()
+
+
 def test_the_tip_of_the_cone_takes_the_centre_of_its_slopes(x64):
     """At a target cosine of 1 only the other logits move the embedding: its tangent is theirs alone."""
     x, w = jnp.array([[2.0, 0.0]]), jnp.array([[3.0, 0.0], [0.0, 1.0]])

@@ -53,6 +53,18 @@ def test_near_a_kink_the_bar_holds_the_slope_of_the_side_it_is_on(distance):
     assert witness.low[0] - witness.bars[0] <= slope <= witness.high[0] + witness.bars[0]
 
 
+def test_kinks_too_near_and_too_small_to_be_told_apart_widen_the_bar():
+    """From afar the slopes are b and 3 b; at the input they are 0 and 3 b, in a dent far below rounding."""
+    b = 1e-9
+
+    def function(x):
+        left, right = b * x[0] + x[0] ** 2, 3 * b * x[0] + x[0] ** 2
+        return 1 + jnp.maximum(0.0, jnp.where(x[0] < 0, left, right)) + 0.0 * x[1]
+
+    witness = richardson(function, [0.0, 1.0])
+    assert witness.low[0] - witness.bars[0] <= 0 <= witness.high[0] + witness.bars[0]
+
+
 def test_at_a_jump_nothing_is_claimed_to_be_known():
     witness = richardson(lambda x: jnp.sum(jnp.where(x >= 0, x + 1, x)), [0.0, 0.5])
     assert witness.bars[0] > 1
