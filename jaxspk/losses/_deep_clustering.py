@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -198,28 +198,29 @@ def _decompose(v: Array, y: Array, relative: Array) -> _Parts:
     gram = _weighted_gram(y, relative)
     basis = _orthonormalising(gram)
     *batch, _, dim = v.shape
-    # Widening all of V at once would take more memory than V; then blocks are better for all passes.
-    whole = v.dtype == y.dtype
-
-    def largest(size: Array, v: Array, y: Array, r: Array) -> Array:
-        of_bins = jnp.max(jnp.abs(v), axis=-1, initial=0)
-        heard = jnp.max(jnp.where(r > 0, of_bins, jnp.zeros_like(of_bins)), axis=-1, initial=0)
-        return jnp.maximum(size, jax.lax.stop_gradient(heard))
 
     def add_products(products: Array, v: Array, y: Array, r: Array) -> Array:
         return products + _product((r[..., None] * y).mT, v)
 
-    size = power_of_two(_over_bins(largest, jnp.ones(batch, y.dtype), v, y, relative, whole=whole))
-    no_products = jnp.zeros((*batch, y.shape[-1], dim), y.dtype)
-    products = _over_bins(add_products, no_products, v, y, relative, whole=whole)
-    along = _product(basis.mT, products) / size[..., None, None]
+    # Widening all of V at once would take more memory than V; then blocks are better for this pass too.
+    nothing = jnp.zeros((*batch, y.shape[-1], dim), y.dtype)
+    products = _over_bins(add_products, nothing, v, y, relative, whole=v.dtype == y.dtype)
+    along = _product(basis.mT, products)
     means = _product(basis, along)
 
-    def add_scatter(scatter: Array, v: Array, y: Array, r: Array) -> Array:
-        e = jnp.sqrt(r)[..., None] * (v / size[..., None, None] - _mixed(y, means))
-        return scatter + _product(e.mT, e)
+    def add_scatter(total: tuple[Array, Array], v: Array, y: Array, r: Array) -> tuple[Array, Array]:
+        before, scatter = total
+        # The largest entry so far is divided out before anything is squared; what was added up is divided once more.
+        of_bins = jnp.max(jnp.abs(v), axis=-1, initial=0)
+        heard = jnp.max(jnp.where(r > 0, of_bins, jnp.zeros_like(of_bins)), axis=-1, initial=0)
+        size = power_of_two(jnp.maximum(before, heard))
+        shrunk = jnp.square(before / size)[..., None, None] * scatter
+        e = jnp.sqrt(r)[..., None] * ((v - _mixed(y, means)) / size[..., None, None])
+        return size, shrunk + _product(e.mT, e)
 
-    scatter = _over_bins(add_scatter, jnp.zeros((*batch, dim, dim), y.dtype), v, y, relative)
+    nothing = jnp.zeros((*batch, dim, dim), y.dtype)
+    size, scatter = _over_bins(add_scatter, (jnp.ones(batch, y.dtype), nothing), v, y, relative)
+    along = along / size[..., None, None]
     target = _product(gram, basis) / size[..., None, None]
     excess = _product(along, along.mT) - _product(target.mT, target)
     return _Parts(size, along, target, excess, scatter)
@@ -316,29 +317,31 @@ _BLOCK_NUMBERS = 2**20
 _BLOCK_BINS = 4096
 
 _Bins = tuple[Array, Array, Array]  # of V, of Y, of a factor for each bin
+_Total = TypeVar("_Total", Array, tuple[Array, Array])
 
 
 def _over_bins(
-    step: Callable[[Array, Array, Array, Array], Array],
-    start: Array,
+    step: Callable[[_Total, Array, Array, Array], _Total],
+    start: _Total,
     v: Array,
     y: Array,
     r: Array,
     *,
     whole: bool = False,
-) -> Array:
+) -> _Total:
     """``start``, and ``step`` upon it for every block of bins, or for all bins where ``whole``."""
     block, count = _blocks(v, whole)
     if count <= 1:
         return step(start, v.astype(y.dtype), y, r)
 
-    def of_block(total: Array, index: Array) -> tuple[Array, None]:
+    def of_block(total: _Total, index: Array) -> tuple[_Total, None]:
         begin, (of_v, of_y, of_r) = _block(index, block, v, y, r)
         # What the last block shares with the one before counts once.
         repeated = begin + jnp.arange(block) < index * block
         return step(total, of_v, of_y, jnp.where(repeated, jnp.zeros_like(of_r), of_r)), None
 
-    return jax.lax.scan(of_block, start, jnp.arange(count))[0]
+    total: _Total = jax.lax.scan(of_block, start, jnp.arange(count))[0]
+    return total
 
 
 def _map_bins(function: Callable[[Array, Array, Array], Array], v: Array, y: Array, r: Array, *, whole: bool) -> Array:

@@ -145,7 +145,8 @@ def exact_gradient(function: Callable[[Vector], Any], vector: Vector) -> tuple[F
         point = np.empty(len(exact), object)
         point[:] = [Dual(entry, Fraction(int(i == k))) for i, entry in enumerate(exact)]
         result = np.asarray(function(point), object).item()
-        if not isinstance(result, Dual | Fraction | int):
+        # A float is a constant: had it come from the argument, the cast would have been refused.
+        if not isinstance(result, Dual | Fraction | int | float):
             raise TypeError(f"the function returned {type(result).__name__} instead of an exact number.")
         result = _dual(result)
         value = result.value

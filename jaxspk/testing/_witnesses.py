@@ -216,8 +216,9 @@ def weighted_slopes(rises: Vector, lengths: Vector, cotangent: Vector, noise: Ve
 def widened_by_dents(slopes: Slopes, lengths: Vector, owners: Vector, depth: float) -> tuple[Slopes, float]:
     """Slopes with bars for the kinks that may hide below rounding, where an argument's gradient is next to nothing.
 
-    Where there is one kink there may be more. In a nearly collapsed batch every maximum is nearly a tie. Its kinks lie closer to the input than any step, in a
-    dent less deep than the value rounds, and the slopes from afar agree with one another on a wrong answer.
+    Where there is one kink there may be more. In a nearly collapsed batch every maximum is nearly a tie. Its kinks
+    lie closer to the input than any step, in a dent less deep than the value rounds, and the slopes from afar agree
+    with one another on a wrong answer.
 
     Args:
       slopes: along the coordinates.

@@ -41,6 +41,11 @@ def test_exact_gradient_of_a_rational_function():
     assert slopes == [Fraction(3 * 6 - 2 * 9, 36), Fraction(12 * 6 - 4 * 9, 36)]
 
 
+def test_a_closed_hinge_is_a_constant_whose_gradient_is_exactly_zero():
+    value, slopes = exact_gradient(lambda x: np.asarray([max(0.0, -x @ x)]).sum(), X)
+    assert value == 0 and slopes == [0] * len(X)
+
+
 def test_dual_numbers_follow_the_rules_of_arithmetic():
     x = Dual(Fraction(3), Fraction(1))
     assert (2 - x).slope == -1 and (2 / x).slope == Fraction(-2, 9) and (-x).value == -3
