@@ -20,6 +20,8 @@ EPSILON = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
 
 _FLOAT32_SHARE = 0.1 * DECIDES_FROM_FLOAT32
 _WELL_CONDITIONED = 64
+# A sum of a few products rounds by some units, enough to decide a tie another way than float64 does.
+_UNITS = 4
 _EXCUSED = 4
 
 
@@ -207,14 +209,14 @@ def rejected_low_precision(claims: Vector, evidence: Evidence) -> Vector:
 def low_precision_evidence(
     function: Function, example: Example, layout: Layout, cotangent: Vector | None, *, autodiff: bool, dtype: str
 ) -> Evidence:
-    """Evidence in float64 at the rounded input, shaken by the narrow type's own rounding unit."""
+    """Evidence in float64 at the rounded input, shaken by a few of the narrow type's own rounding units."""
     return gather_evidence(
         function,
         example.cast(jnp.dtype(dtype)),
         layout,
         cotangent=cotangent,
         autodiff=autodiff,
-        shake=max(EPSILON[dtype], SHAKE),
+        shake=max(_UNITS * EPSILON[dtype], SHAKE),
     )
 
 
@@ -239,7 +241,7 @@ def _low_precision(claims: Vector, evidence: Evidence, eps: float) -> tuple[Vect
     distance = _distance(claims, witness)
     tolerance = np.maximum(2 * witness.bars, _FLOAT32_SHARE * largest)
     fails = _exceeds(distance, tolerance)
-    decides = witness.bars <= _WELL_CONDITIONED * eps * largest
+    decides = witness.bars <= _UNITS * _WELL_CONDITIONED * eps * largest
     with np.errstate(all="ignore"):
         relative = np.where(decides & (largest > 0), distance / (largest or 1.0), 0.0)
     return fails, relative
