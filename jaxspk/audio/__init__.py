@@ -8,13 +8,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from jaxspk.audio._files import AudioInfo as AudioInfo
+from jaxspk.audio._files import AudioStream as AudioStream
 from jaxspk.audio._files import audio_info as audio_info
 from jaxspk.audio._files import check_sound as check_sound
+from jaxspk.audio._files import open_audio as open_audio
 from jaxspk.audio._files import read_audio as read_audio
 from jaxspk.audio._files import resample as resample
 from jaxspk.audio._folders import AUDIO_SUFFIXES as AUDIO_SUFFIXES
 from jaxspk.audio._folders import find_recordings as find_recordings
 from jaxspk.audio._isolated import read_audio_isolated as read_audio_isolated
+from jaxspk.audio._streams import AudioWriter as AudioWriter
+from jaxspk.audio._streams import resample_blocks as resample_blocks
 from jaxspk.audio._writing import write_audio as write_audio
 
 if TYPE_CHECKING:
@@ -69,6 +73,8 @@ _HOMES = {
 __all__ = [
     "AUDIO_SUFFIXES",
     "AudioInfo",
+    "AudioStream",
+    "AudioWriter",
     "MelConfig",
     "Normalization",
     "SpeechLevel",
@@ -89,11 +95,13 @@ __all__ = [
     "mfcc",
     "normalize_utterance",
     "num_frames",
+    "open_audio",
     "phase_sensitive_mask",
     "pre_emphasis",
     "read_audio",
     "read_audio_isolated",
     "resample",
+    "resample_blocks",
     "speech_level",
     "stft",
     "voice_activity",

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
-FRAMES_PER_BYTE: Mapping[str, int] = {"FLAC": 8192, "OGG": 8192}
-"""At most so many samples a channel in a byte of file: FLAC and Vorbis spend a few bytes on a block of silence."""
+FRAMES_PER_BYTE: Mapping[str, int] = {"FLAC": 8192, "OGG": 8192, "NIST": 1024}
+"""At most so many samples a channel in a byte of file: packers spend a few bits or bytes on a block of silence."""
 OTHER_FRAMES_PER_BYTE = 32
 """The same for all others: the leanest coding, MP3 at its lowest rate, has 24."""
 
@@ -64,18 +64,6 @@ def _missing_from_wav(file: BinaryIO, size: int) -> str | None:
             return _shortfall(declared, size - position - 8)
         position += 8 + declared + declared % 2
     return f"it has more than {_MOST_CHUNKS} chunks before its samples"
-
-
-def _missing_from_nist(file: BinaryIO, size: int) -> str | None:
-    """Compares the sample count of the text header with the bytes after it (uncompressed codings)."""
-    header = _read_at(file, 0, 1024)
-    fields = dict(re.findall(rb"^(\w+) -\w+ ([^\r\n]*)$", header, re.MULTILINE))
-    try:
-        start = int(header.split(b"\n")[1])
-        product = int(fields[b"sample_count"]) * int(fields[b"sample_n_bytes"]) * int(fields[b"channel_count"])
-    except (KeyError, IndexError, ValueError):
-        return None
-    return _shortfall(product, size - start)
 
 
 def _shortfall(declared: int, there: int) -> str | None:
@@ -157,7 +145,6 @@ def _mp3_frame_length(header: bytes) -> int | None:
 
 _LOOKS: Mapping[str, Callable[[BinaryIO, int], str | None]] = {
     "WAV": _missing_from_wav,
-    "NIST": _missing_from_nist,
     "OGG": _missing_from_ogg,
     "MP3": _missing_from_mp3,
 }

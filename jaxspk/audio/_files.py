@@ -1,4 +1,4 @@
-"""Reads recordings; the project's only user of soundfile (libsndfile) and soxr.
+"""Reads recordings; the project's only user of soundfile (libsndfile) and soxr. NIST SPHERE is read by ``_sphere``.
 
 A recording becomes a float32 waveform at full scale 1. What libsndfile hands out is not believed: declared
 lengths are held against the file's size, decoded samples must be finite, of sane level and as many as
@@ -22,6 +22,7 @@ from jaxtyping import Float, Int16, Int32
 from jaxspk import _checks
 from jaxspk.audio._containers import FRAMES_PER_BYTE, OTHER_FRAMES_PER_BYTE, container_of, missing_part
 from jaxspk.audio._quiet import quiet_c_library
+from jaxspk.audio._sphere import SphereError, SphereFile
 from jaxspk.errors import ArgumentError, ArgumentTypeError, AudioError
 
 LOUDEST = 100.0
@@ -45,7 +46,7 @@ class AudioInfo:
       samples: per channel.
       seconds: ``samples / sample_rate``.
       container: ``WAV``, ``WAVEX``, ``RF64``, ``FLAC``, ``OGG``, ``MP3`` or ``NIST``.
-      subtype: the coding in it, for instance ``PCM_16`` or ``VORBIS``.
+      subtype: the coding in it, for instance ``PCM_16``, ``VORBIS`` or (of NIST) ``SHORTEN``.
     """
 
     sample_rate: int
@@ -61,9 +62,9 @@ def read_audio(
 ) -> tuple[Float[np.ndarray, " samples"], int]:
     """Reads a recording as one channel.
 
-    WAV of any coding, FLAC, OGG (Vorbis, Opus), MP3 and uncompressed NIST SPHERE. A recording of several
-    channels becomes one by their mean, or one of them is taken. Silence is a recording like another;
-    :func:`check_sound` refuses it where it is of no use.
+    WAV of any coding, FLAC, OGG (Vorbis, Opus), MP3 and NIST SPHERE (plain, G.711, or 16 bits packed by shorten). A
+    recording of several channels becomes one by their mean, or one of them is taken. Silence is a recording like
+    another; :func:`check_sound` refuses it where it is of no use.
 
     Args:
       path: the file.
@@ -100,13 +101,47 @@ def decode(
     path: str | os.PathLike[str], *, channel: int | Literal["mean"] = "mean"
 ) -> tuple[Float[np.ndarray, " samples"], int]:
     """:func:`read_audio` at the recording's own rate."""
+    with open_audio(path, channel=channel) as stream:
+        return np.concatenate(list(stream.blocks)), stream.sample_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioStream:
+    """An open recording, to be read once from its beginning to its end.
+
+    Attributes:
+      sample_rate: Hz.
+      blocks: its samples, float32 ``[samples]``, about a million at a time. Damage is found where it lies: the
+        iterator then raises what :func:`read_audio` would.
+    """
+
+    sample_rate: int
+    blocks: Iterator[Float[np.ndarray, " samples"]]
+
+
+@contextlib.contextmanager
+def open_audio(path: str | os.PathLike[str], *, channel: int | Literal["mean"] = "mean") -> Iterator[AudioStream]:
+    """Opens a recording of any length, to be read block by block as one channel.
+
+    Args:
+      path: as in :func:`read_audio`.
+      channel: as in :func:`read_audio`.
+
+    Raises:
+      AudioError: as :func:`read_audio`.
+      ArgumentError: ``channel`` is no sensible value.
+
+    Example:
+      >>> with open_audio("meeting.wav") as stream:  # doctest: +SKIP
+      ...     peak = max(abs(block).max() for block in stream.blocks)
+    """
     check_channel(channel)
     with _opened(path) as (file, declared):
         if channel != "mean" and channel >= file.channels:
             raise AudioError(
                 f"{printable(path)}: there is no channel {channel}: it has {file.channels}, numbered from 0."
             )
-        return np.concatenate(list(_mono_blocks(file, declared, channel, printable(path)))), file.samplerate
+        yield AudioStream(file.samplerate, _mono_blocks(file, declared, channel, printable(path)))
 
 
 def check_channel(channel: object) -> None:
@@ -176,12 +211,17 @@ def resample(
     waveform = waveform.astype(np.promote_types(waveform.dtype, np.float32), copy=False)
     if from_rate == to_rate:
         return waveform
-    length = max(1, (2 * samples * to_rate + from_rate) // (2 * from_rate))
+    length = resampled_length(samples, from_rate, to_rate)
     resampled = np.zeros((math.prod(batch), length), waveform.dtype)
     for row, source in zip(resampled, waveform.reshape(-1, samples), strict=True):
         made = soxr.resample(np.ascontiguousarray(source), from_rate, to_rate)
         row[: len(made)] = made[:length]
     return resampled.reshape(*batch, length)
+
+
+def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:
+    """How many samples :func:`resample` makes of so many."""
+    return max(1, (2 * samples * to_rate + from_rate) // (2 * from_rate))
 
 
 def check_floating(name: str, array: np.ndarray) -> None:
@@ -228,7 +268,7 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile, int | None]]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile | SphereFile, int | None]]:
     """The recording opened, and the samples a channel it declares, None where it does not say."""
     name = printable(path)
     try:
@@ -239,12 +279,18 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[soundfile.SoundFile,
                 raise AudioError(f"{name}: not a recording: neither WAV, FLAC, OGG, MP3 nor NIST by its first bytes.")
             if missing := missing_part(stream, container):
                 raise AudioError(f"{name}: truncated: {missing}.")
+            limit = size * FRAMES_PER_BYTE.get(container, OTHER_FRAMES_PER_BYTE)
+            if container == "NIST":
+                sphere = SphereFile(stream, size)
+                yield sphere, _declared_frames(sphere, limit, size, name)
+                return
             os.lseek(stream.fileno(), 0, os.SEEK_SET)
             with _ForwardFile(stream.fileno(), closefd=False) as file:
-                limit = size * FRAMES_PER_BYTE.get(container, OTHER_FRAMES_PER_BYTE)
                 yield file, _declared_frames(file, limit, size, name)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{name}: damaged, truncated or unknown: {_reason(error)}") from None
+    except SphereError as error:
+        raise AudioError(f"{name}: {error}.") from None
     except OSError as error:
         raise AudioError(f"{name}: cannot be read: {error.strerror}.") from None
     except MemoryError:
@@ -270,7 +316,7 @@ def _opened_bytes(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]
         yield stream
 
 
-def _declared_frames(file: soundfile.SoundFile, limit: int, size: int, name: str) -> int | None:
+def _declared_frames(file: soundfile.SoundFile | SphereFile, limit: int, size: int, name: str) -> int | None:
     """Checks the header: its rate, and that so many samples fit into so many bytes."""
     low, high = SAMPLE_RATES
     if not low <= file.samplerate <= high:
@@ -286,7 +332,7 @@ def _declared_frames(file: soundfile.SoundFile, limit: int, size: int, name: str
 
 
 def _mono_blocks(
-    file: soundfile.SoundFile, declared: int | None, channel: int | str, name: str
+    file: soundfile.SoundFile | SphereFile, declared: int | None, channel: int | Literal["mean"], name: str
 ) -> Iterator[Float[np.ndarray, " samples"]]:
     """Decodes block by block, so that memory goes with what is there and not with what is declared."""
     block_length = max(1, _BLOCK // file.channels)

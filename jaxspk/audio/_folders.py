@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxspk.audio._files import printable
 from jaxspk.errors import AudioError
 
-AUDIO_SUFFIXES = (".flac", ".mp3", ".oga", ".ogg", ".opus", ".sph", ".wav", ".wave")
+AUDIO_SUFFIXES = (".flac", ".mp3", ".oga", ".ogg", ".opus", ".sph", ".wav", ".wave", ".wv1", ".wv2")
 """Endings by which a recording is known in a folder, in lower case; the case of a name does not matter."""
 
 

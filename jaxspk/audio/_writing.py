@@ -53,7 +53,7 @@ def write_audio(
         raise ArgumentError(f"`waveform` must be [samples] or [samples, channels], got shape {waveform.shape}.")
     if not np.isfinite(waveform).all():
         raise AudioError(f"{name}: not written: the waveform holds values that are not finite.")
-    samples, clipped = _quantized(waveform.reshape(len(waveform), -1), subtype)
+    samples, clipped = quantized(waveform.reshape(len(waveform), -1), subtype)
     match Path(path).suffix.lower():
         case ".wav":
             content = _wav_bytes(samples, sample_rate, subtype, name)
@@ -70,7 +70,7 @@ def write_audio(
     return clipped
 
 
-def _quantized(waveform: np.ndarray, subtype: str) -> tuple[np.ndarray, int]:
+def quantized(waveform: np.ndarray, subtype: str) -> tuple[np.ndarray, int]:
     """float32, int16 or (24 bits) int32, and how many samples were clipped."""
     if subtype == "FLOAT":
         return waveform.astype("<f4"), 0
@@ -83,19 +83,36 @@ def _quantized(waveform: np.ndarray, subtype: str) -> tuple[np.ndarray, int]:
 def _wav_bytes(samples: np.ndarray, sample_rate: int, subtype: str, name: str) -> bytes:
     """A canonical RIFF file; libsndfile would put the time of day into a float file's PEAK chunk."""
     length, channels = samples.shape
-    width = _BITS[subtype] // 8
-    content = samples.tobytes()
+    before, after = wav_frame(length, channels, sample_rate, subtype, name)
+    return before + sample_bytes(samples, subtype) + after
+
+
+def sample_bytes(samples: np.ndarray, subtype: str) -> bytes:
+    """The samples of :func:`quantized` as they stand in a WAV file."""
     if subtype == "PCM_24":
-        content = samples.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+        return samples.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    return samples.tobytes()
+
+
+def wav_frame(length: int, channels: int, sample_rate: int, subtype: str, name: str) -> tuple[bytes, bytes]:
+    """What stands before and after the samples of a WAV file: RIFF, and RF64 (EBU Tech 3306) from 4 GiB on."""
+    width = _BITS[subtype] // 8
     block = channels * width
-    if len(content) > 0xFFFFFF00 or block > 0xFFFF or block * sample_rate > 0xFFFFFFFF:
-        raise AudioError(f"{name}: not written: samples of shape {samples.shape} do not fit into a WAV; split them.")
+    content = length * block
+    if block > 0xFFFF or block * sample_rate > 0xFFFFFFFF:
+        raise AudioError(f"{name}: not written: {channels} channels at {sample_rate} Hz do not fit into a WAV.")
     is_float = subtype == "FLOAT"
     layout = struct.pack("<HHIIHH", 3 if is_float else 1, channels, sample_rate, sample_rate * block, block, 8 * width)
     chunks = _chunk(b"fmt ", layout + b"\0\0" * is_float)  # A coding other than PCM tells the size of its extension.
     if is_float:
-        chunks += _chunk(b"fact", struct.pack("<I", length))
-    return _chunk(b"RIFF", b"WAVE" + chunks + _chunk(b"data", content))
+        chunks += _chunk(b"fact", struct.pack("<I", min(length, 0xFFFFFFFF)))
+    padding = b"\0" * (content % 2)
+    size = len(b"WAVE") + len(chunks) + 8 + content + len(padding)
+    if size <= 0xFFFFFF00:
+        return b"RIFF" + struct.pack("<I", size) + b"WAVE" + chunks + b"data" + struct.pack("<I", content), padding
+    sizes = _chunk(b"ds64", struct.pack("<QQQI", size + 36, content, length, 0))
+    unknown = b"\xff\xff\xff\xff"  # Too large for the place here; ds64 has it.
+    return b"RF64" + unknown + b"WAVE" + sizes + chunks + b"data" + unknown, padding
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

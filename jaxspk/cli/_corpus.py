@@ -15,7 +15,7 @@ class Options:
     """
 
     path: tyro.conf.Positional[Path]
-    """A folder per speaker, LibriSpeech, or a table (.csv) with at least the columns path and speaker."""
+    """Speech in any layout of docs/data.md: a folder, or a table (.csv) with at least the columns path and speaker."""
     layout: str = "auto"
     """How the recordings are laid out, if "auto" is mistaken."""
     decode: bool = False

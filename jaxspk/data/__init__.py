@@ -1,21 +1,29 @@
 """From recordings to batches: corpora, splits by speaker, synthetic voices, mixtures, the input pipeline."""
 
+from jaxspk.data._augment import AugmentConfig as AugmentConfig
+from jaxspk.data._augment import AugmentedMixtures as AugmentedMixtures
+from jaxspk.data._augment import NoisyMixtures as NoisyMixtures
+from jaxspk.data._augment import augmented_source as augmented_source
+from jaxspk.data._augment import change_speed as change_speed
+from jaxspk.data._augment import noise_at as noise_at
+from jaxspk.data._augment import reverberate as reverberate
 from jaxspk.data._corpora import Scan as Scan
 from jaxspk.data._corpora import read_corpus as read_corpus
 from jaxspk.data._corpora import summarize as summarize
 from jaxspk.data._layouts import LAYOUTS as LAYOUTS
-from jaxspk.data._layouts import Layout as Layout
-from jaxspk.data._layouts import Problem as Problem
+from jaxspk.data._librimix import read_librimix as read_librimix
+from jaxspk.data._listing import Layout as Layout
+from jaxspk.data._listing import Problem as Problem
 from jaxspk.data._manifest import HELD_OUT_SPLITS as HELD_OUT_SPLITS
 from jaxspk.data._manifest import Gender as Gender
 from jaxspk.data._manifest import Manifest as Manifest
 from jaxspk.data._manifest import Utterance as Utterance
 from jaxspk.data._manifest import split_speakers as split_speakers
-from jaxspk.data._mixture_lists import MixtureList as MixtureList
 from jaxspk.data._mixture_lists import read_mixture_list as read_mixture_list
 from jaxspk.data._mixture_lists import write_mixture_list as write_mixture_list
 from jaxspk.data._mixtures import Mixture as Mixture
 from jaxspk.data._mixtures import MixtureConfig as MixtureConfig
+from jaxspk.data._mixtures import MixtureList as MixtureList
 from jaxspk.data._mixtures import MixturePlan as MixturePlan
 from jaxspk.data._mixtures import Mixtures as Mixtures
 from jaxspk.data._mixtures import MixtureSource as MixtureSource
@@ -27,7 +35,13 @@ from jaxspk.data._pipeline import mixture_batches as mixture_batches
 from jaxspk.data._pipeline import stack_mixtures as stack_mixtures
 from jaxspk.data._recordings import Recording as Recording
 from jaxspk.data._recordings import Recordings as Recordings
+from jaxspk.data._sounds import TEST_NOISES as TEST_NOISES
+from jaxspk.data._sounds import TEST_ROOMS as TEST_ROOMS
+from jaxspk.data._sounds import Sound as Sound
+from jaxspk.data._sounds import read_noises as read_noises
+from jaxspk.data._sounds import read_rooms as read_rooms
 from jaxspk.data._synthetic import default_cache as default_cache
 from jaxspk.data._synthetic import synthetic_corpus as synthetic_corpus
 from jaxspk.data._tables import read_table as read_table
 from jaxspk.data._tables import write_table as write_table
+from jaxspk.data._wsj0_mix import read_wsj0_mix as read_wsj0_mix

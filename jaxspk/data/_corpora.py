@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from jaxspk import _checks
 from jaxspk.audio import audio_info, check_sound, read_audio
 from jaxspk.data._held_out import HeldOutLists
-from jaxspk.data._layouts import LAYOUTS, Listed, Problem, matching_layouts
+from jaxspk.data._layouts import LAYOUTS, matching_layouts
+from jaxspk.data._listing import Listed, Problem
 from jaxspk.data._manifest import HELD_OUT_SPLITS, Gender, Manifest, Utterance
 from jaxspk.errors import AudioError, CorpusError
 
@@ -40,7 +41,9 @@ def read_corpus(
 
     Layouts (:data:`LAYOUTS`): "csv", a table (``utterances.csv`` of a folder, or any ``.csv``) with the
     columns path and speaker and, if it has them, gender or sex, seconds, samples, text, session or chapter,
-    corpus and split, with ``speakers.csv`` beside it; "librispeech"; "folders", a folder per speaker.
+    corpus and split, with ``speakers.csv`` beside it; "kaldi", a data directory (or several in one folder), whose
+    commands are understood where they only unpack a file and never run; "openslr", a ``utt_spk_text.tsv``; "voxceleb",
+    1 and 2; "timit"; "wsj0"; "librispeech"; "folders", a folder per speaker.
     Unreadable, empty, silent and too short files, doubles, and contradictions between tables and files are
     collected, not raised.
 

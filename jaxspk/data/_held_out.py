@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from jaxspk.data._layouts import SPEAKERS_NAME, TABLE_NAME, read_speakers
+from jaxspk.data._layouts_tables import SPEAKERS_NAME, TABLE_NAME, read_speakers
 from jaxspk.data._manifest import Utterance
 from jaxspk.data._tables import read_table
 from jaxspk.errors import CorpusError

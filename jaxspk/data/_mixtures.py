@@ -11,15 +11,15 @@ import dataclasses
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32
 
 from jaxspk import _checks
 from jaxspk.data._manifest import Manifest, Utterance
-from jaxspk.data._recordings import Recording, Recordings
+from jaxspk.data._recordings import Levels, Recording, Recordings
 from jaxspk.errors import ArgumentError, AudioError, CorpusError
 
 PEAK = 0.9
@@ -71,7 +71,7 @@ class MixturePlan:
     Args:
       name: unique in its set; fit for a file name.
       utterances: one per source.
-      gains_db: level of each source relative to its active level.
+      gains_db: level of each source relative to its active level, or to what else the ``levels`` of its set say.
       starts: first sample taken of each recording, at the mixture's rate.
     """
 
@@ -131,6 +131,9 @@ class Mixtures(abc.ABC):
       recordings: where samples come from; sets over the same files may share one.
     """
 
+    levels: Levels = "active"
+    """What the gains of its plans are relative to."""
+
     def __init__(self, config: MixtureConfig, recordings: Recordings | None) -> None:
         self.config = config
         self.recordings = recordings if recordings is not None else Recordings(config.sample_rate)
@@ -160,7 +163,7 @@ class Mixtures(abc.ABC):
 
     def __getitem__(self, index: int) -> Mixture:
         """Makes mixture ``index``."""
-        return mix(self.plan(index), self.config, self.recordings)
+        return mix(self.plan(index), self.config, self.recordings, levels=self.levels)
 
     def __iter__(self) -> Iterator[Mixture]:
         return (self[index] for index in range(len(self)))
@@ -256,8 +259,53 @@ class MixtureSource(Mixtures):
         return tuple(choice[rng.integers(len(choice))] for choice in choices)
 
 
-def mix(plan: MixturePlan, config: MixtureConfig, recordings: Recordings) -> Mixture:
+class MixtureList(Mixtures):
+    """Mixtures by their plans, as read from a list.
+
+    Args:
+      plans: one per mixture.
+      config: rate and lengths.
+      recordings: where samples come from; sets over the same files may share one.
+      levels: what the gains are relative to: ``"active"`` levels, those ``"active_above_200_hz"``, or the recordings
+        as ``"recorded"``.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[MixturePlan],
+        config: MixtureConfig,
+        recordings: Recordings | None = None,
+        *,
+        levels: Levels = "active",
+    ) -> None:
+        super().__init__(config, recordings)
+        _checks.check_choice("levels", levels, get_args(Levels))
+        self._plans = tuple(plans)
+        self.levels = levels
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def plan(self, index: int) -> MixturePlan:
+        """What mixture ``index`` is made of."""
+        return self._plans[self._checked(index)]
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """Speakers in it that are kept for testing."""
+        return tuple(sorted({u.speaker for plan in self._plans for u in plan.utterances if u.split == "test"}))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a mixture changes; does not depend on the folder the files lie in."""
+        files = ((p.name, p.gains_db, p.starts, *(u.path.name for u in p.utterances)) for p in self._plans)
+        return digest(self.config, *files, *([] if self.levels == "active" else [self.levels]))
+
+
+def mix(plan: MixturePlan, config: MixtureConfig, recordings: Recordings, *, levels: Levels = "active") -> Mixture:
     """Makes a mixture: levels, crops, cut or padded, peak at 0.9 (see the formula at the head of this file).
+
+    Gains may be relative to other ``levels``; to those ``"recorded"``, they are factors and nothing else scales.
 
     Raises:
       AudioError: a recording cannot be decoded or holds no active speech.
@@ -265,16 +313,17 @@ def mix(plan: MixturePlan, config: MixtureConfig, recordings: Recordings) -> Mix
     parts = []
     for utterance, gain_db, start in zip(plan.utterances, plan.gains_db, plan.starts, strict=True):
         recording = recordings.get(utterance.path)
-        scale = np.float32(10 ** (gain_db / 20) / recording.level)
+        scale = np.float32(10 ** (gain_db / 20) / recordings.level(utterance.path, levels))
         parts.append(scale * recording.waveform[start : start + (_crop_samples(config) or len(recording.waveform))])
     lengths = [len(part) for part in parts]
     samples = _crop_samples(config) or (min if config.length == "shortest" else max)(lengths)
     sources = np.zeros((len(parts), samples), np.float32)
     for source, part in zip(sources, parts, strict=True):
         source[: len(part)] = part[:samples]
-    peak = max(float(np.abs(sources).max()), float(np.abs(sources.sum(0)).max()))
-    # A cut can leave nothing but digital silence; there is nothing to scale then.
-    sources *= np.float32(PEAK / peak) if peak > 0 else np.float32(1)
+    if levels != "recorded":
+        peak = max(float(np.abs(sources).max()), float(np.abs(sources.sum(0)).max()))
+        # A cut can leave nothing but digital silence; there is nothing to scale then.
+        sources *= np.float32(PEAK / peak) if peak > 0 else np.float32(1)
     return Mixture(sources.sum(0), sources, config.sample_rate, plan)
 
 

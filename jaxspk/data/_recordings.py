@@ -4,12 +4,17 @@ import dataclasses
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
 
 from jaxspk import audio
 from jaxspk.errors import AudioError
+
+Levels = Literal["active", "active_above_200_hz", "recorded"]
+"""What gains are relative to: the active level of a recording (ITU-T P.56), that of its part above 200 Hz (wsj0-mix),
+or the recording as it is (LibriMix)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Recordings:
         self._bytes = 0
         self._kept: OrderedDict[Path, Recording] = OrderedDict()
         self._unusable: dict[Path, str] = {}
+        self._levels_above: dict[Path, float] = {}
         self._lock = threading.Lock()
 
     def get(self, path: Path) -> Recording:
@@ -65,6 +71,23 @@ class Recordings:
             raise
         self._keep(path, recording)
         return recording
+
+    def level(self, path: Path, levels: Levels) -> float:
+        """What a gain multiplies a recording by is divided by this.
+
+        Raises:
+          AudioError: the file cannot be decoded or holds no active speech.
+        """
+        if levels == "recorded":
+            return 1.0
+        recording = self.get(path)
+        if levels == "active":
+            return recording.level
+        if path not in self._levels_above:
+            # Never 0: no filter turns what is audible to exact silence.
+            level = audio.active_level(recording.waveform, self.sample_rate, high_pass_hz=200)
+            self._levels_above[path] = float(level)
+        return self._levels_above[path]
 
     @property
     def unusable(self) -> dict[Path, str]:

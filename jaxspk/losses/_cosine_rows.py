@@ -84,13 +84,19 @@ class ContrastRows(NamedTuple):
         """The hardest others share one gradient equally where they tie, so that no order of speakers matters."""
         cosines, hardest, is_hardest = saved
         share = is_hardest.astype(cosines.dtype) / jnp.sum(is_hardest, axis=-1, keepdims=True, dtype=cosines.dtype)
+        own_logit = self._own_logit(own)
+        own_slope = _sigmoid_slope(own_logit)
         g = cotangent * _sigmoid_slope(hardest) * share
-        of_own_logit = -cotangent * _sigmoid_slope(self._own_logit(own))
-        of_scale = jnp.sum(g * _floored(cosines, self.floor)) + jnp.sum(of_own_logit * _floored(own, self.floor))
+        # Own and hardest pull scale and bias apart with nearly the same force: the difference first, then the sum.
+        nearest = jnp.sum(share * _floored(cosines, self.floor), axis=-1, keepdims=True)
+        slopes_apart = _sigmoid_difference(hardest, own_logit) * _sigmoid_difference(-hardest, own_logit)
+        cosines_apart = nearest - _floored(own, self.floor)
+        of_scale = jnp.sum(cotangent * (slopes_apart * nearest + own_slope * cosines_apart))
+        of_bias = jnp.sum(cotangent * slopes_apart)
         of_cosines = _not_floored(cosines, self.floor, self.scale * g)
-        of_own = _not_floored(own, self.floor, self.scale * of_own_logit)
+        of_own = _not_floored(own, self.floor, -self.scale * cotangent * own_slope)
         of_queries, of_prototypes = matmul(of_cosines, self.prototypes), matmul(of_cosines.mT, queries)
-        return (of_queries, of_own), (of_prototypes, of_scale, jnp.sum(g) + jnp.sum(of_own_logit))
+        return (of_queries, of_own), (of_prototypes, of_scale, of_bias)
 
     def _own_logit(self, own: Array) -> Array:
         return self.scale * _floored(own, self.floor) + self.bias
@@ -98,6 +104,13 @@ class ContrastRows(NamedTuple):
 
 def _sigmoid_slope(logit: Array) -> Array:
     return jax.nn.sigmoid(logit) * jax.nn.sigmoid(-logit)
+
+
+def _sigmoid_difference(first: Array, second: Array) -> Array:
+    """The difference of two sigmoids to full relative precision, also where they are nearly equal."""
+    low, high = jnp.minimum(first, second), jnp.maximum(first, second)
+    apart = -jax.nn.sigmoid(high) * jax.nn.sigmoid(-low) * jnp.expm1(low - high)
+    return jnp.where(first < second, -apart, apart)
 
 
 def _floored(cosines: Array, floor: float | None) -> Array:

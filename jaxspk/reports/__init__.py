@@ -10,6 +10,7 @@ from jaxspk.reports._blocks import Facts as Facts
 from jaxspk.reports._blocks import Figure as Figure
 from jaxspk.reports._blocks import Listing as Listing
 from jaxspk.reports._blocks import Text as Text
+from jaxspk.reports._costs import costs_by_length as costs_by_length
 from jaxspk.reports._curves import training_curves as training_curves
 from jaxspk.reports._html import render as render
 from jaxspk.reports._html import write_report as write_report
@@ -23,11 +24,18 @@ from jaxspk.reports._report import Report as Report
 from jaxspk.reports._report import Section as Section
 from jaxspk.reports._separation import embedding_scatter as embedding_scatter
 from jaxspk.reports._separation import separation_panel as separation_panel
+from jaxspk.reports._separation_report import IMPROVEMENT_COLUMNS as IMPROVEMENT_COLUMNS
 from jaxspk.reports._separation_report import example_sounds as example_sounds
+from jaxspk.reports._separation_report import improvement_row as improvement_row
 from jaxspk.reports._separation_report import scores_table as scores_table
 from jaxspk.reports._separation_report import separation_summary as separation_summary
 from jaxspk.reports._separation_report import summary_table as summary_table
 from jaxspk.reports._separation_report import write_separation_report as write_separation_report
+from jaxspk.reports._separation_tables import MISPRINTS as MISPRINTS
+from jaxspk.reports._separation_tables import ladder_table as ladder_table
+from jaxspk.reports._separation_tables import paper_tables as paper_tables
+from jaxspk.reports._separation_tables import score_rows as score_rows
+from jaxspk.reports._separation_tables import trainings_table as trainings_table
 from jaxspk.reports._sounds import Sound as Sound
 from jaxspk.reports._sounds import Sounds as Sounds
 from jaxspk.reports._tables import Cell as Cell

@@ -1,5 +1,6 @@
 """The report of a separation run: scores, training curves, pictures and sounds of a few test mixtures."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,6 +101,37 @@ def summary_table(scores: Sequence[SeparationScore], *, caption: str = "") -> Ta
         caption
         or "Means over the test mixtures. The ideal binary mask knows the sources: what any binary mask could reach.",
     )
+
+
+IMPROVEMENT_COLUMNS = (
+    "Mixtures",
+    "Input SDR (dB)",
+    "SDR improvement (dB)",
+    "± (95 %)",
+    "Ideal binary mask (dB)",
+    "SI-SDR improvement (dB)",
+)
+"""Headings of :func:`improvement_row`, behind those of what the row is of."""
+
+
+def improvement_row(what: Sequence[Cell], scores: Sequence[SeparationScore]) -> list[Cell]:
+    """A row of means over mixtures, all pairs of genders together.
+
+    Args:
+      what: the first cells.
+      scores: at least one.
+    """
+    everyone = [dataclasses.replace(score, genders="?") for score in scores]
+    (sdr,), (si_sdr,) = (summarize_separation(everyone, measure) for measure in ("sdr", "si_sdr"))
+    return [
+        *what,
+        sdr.mixtures,
+        sdr.input,
+        sdr.improvement,
+        1.96 * sdr.standard_error,
+        sdr.ideal,
+        si_sdr.improvement,
+    ]
 
 
 def scores_table(scores: Sequence[SeparationScore], *, folded: bool = True) -> Table:

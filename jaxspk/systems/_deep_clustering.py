@@ -78,6 +78,9 @@ class NetworkConfig:
     """Before the embeddings are scaled to unit length."""
     dropout: float = 0.0
     """Share of a layer's outputs dropped in training."""
+    initial_std: float | None = None
+    """Standard deviation of normal initial weights (H16, by way of CURRENNT: 0.1, which notes on it call the variance);
+    None takes Glorot-uniform input weights and orthogonal recurrent ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,8 @@ class LossConfig:
     normalize: Literal["none", "weights"] = "weights"
     """``"weights"`` divides the cost by the squared sum of weights, so that its scale does not depend on the
     number of bins; ``"none"`` is the papers' raw sum."""
+    ignore_noise: bool = False
+    """Leave out the bins in which what is nobody's voice is louder than every voice."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,7 @@ class DeepClusteringModel(nnx.Module):
             dim=network.dim,
             activation=network.activation,
             dropout=network.dropout,
+            initial_std=network.initial_std,
             rngs=rngs,
         )
         self.by_utterance = features.normalization == "utterance"
@@ -183,13 +189,13 @@ def deep_clustering_cost(
     """
     features = config.features
     mixture = audio.stft(batch["mixture"], **features.stft)
-    assignments = _assignments(audio.stft(batch["sources"], **features.stft))
+    sources = audio.stft(batch["sources"], **features.stft)
     frames_mask = features.valid_frames(batch["samples"], mixture.shape[-2])
     embeddings = model(mixture, frames_mask=frames_mask, deterministic=rngs is None, rngs=rngs)
     return losses.deep_clustering_loss(
         embeddings,
-        assignments,
-        _bin_weights(mixture, frames_mask, config.loss),
+        _assignments(sources),
+        _bin_weights(mixture, sources, frames_mask, config.loss),
         balance=config.loss.balance,
         normalize=config.loss.normalize,
     )
@@ -258,7 +264,10 @@ def _assignments(
 
 
 def _bin_weights(
-    mixture: Complex[Array, "batch frames bins"], frames_mask: Bool[Array, "batch frames"], config: LossConfig
+    mixture: Complex[Array, "batch frames bins"],
+    sources: Complex[Array, "batch sources frames bins"],
+    frames_mask: Bool[Array, "batch frames"],
+    config: LossConfig,
 ) -> Float[Array, "batch points"]:
     if config.weights == "active":
         weights = audio.active_bins(mixture, threshold_db=config.active_db).astype(jnp.float32)
@@ -266,5 +275,8 @@ def _bin_weights(
         weights = jnp.abs(mixture)
     else:
         weights = jnp.ones(mixture.shape, jnp.float32)
+    if config.ignore_noise:
+        noise = jnp.abs(mixture - sources.sum(1))
+        weights = weights * (noise <= jnp.abs(sources).max(1))
     weights = weights * frames_mask[..., None]
     return weights.reshape(*weights.shape[:-2], -1)

@@ -13,7 +13,8 @@ from flax import nnx
 from jaxtyping import Array
 
 from jaxspk import data, training
-from jaxspk.data import MixtureConfig, Mixtures
+from jaxspk.data import AugmentConfig, MixtureConfig, Mixtures, Recordings
+from jaxspk.errors import ModelError
 from jaxspk.systems._deep_clustering import (
     DeepClusteringConfig,
     DeepClusteringModel,
@@ -23,7 +24,7 @@ from jaxspk.systems._deep_clustering import (
     load_deep_clustering,
 )
 from jaxspk.systems._separator import Separator
-from jaxspk.systems._speech import Speech, SpeechConfig
+from jaxspk.systems._speech import Speech, SpeechConfig, sounds_folder
 from jaxspk.training import FitConfig, FitResult, Run, may_change
 
 # Enough never to come round in a training: a mixture costs nothing until it is drawn.
@@ -61,6 +62,12 @@ class SeparationTraining:
     """Table of test mixtures to use instead, as written by an earlier run."""
     workers: int = may_change(2)
     """Threads that make batches; the batches do not depend on it."""
+    training_mixtures: int | None = None
+    """How many different mixtures to train on, round after round (H16: a fixed set); None never repeats one."""
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    """How training mixtures are varied; validation and test mixtures are not."""
+    sounds: Path | None = may_change(None)
+    """Folder that holds `noise` and `rir`, for `augment`; None takes the folder of the speech."""
     seed: int = 0
     """Everything random in the run derives from this."""
 
@@ -93,9 +100,7 @@ def train_separator(config: SeparationTraining, speech: Speech, run: Run, *, pro
     results: list[FitResult[DeepClusteringModel]] = []
     for number, stage in enumerate(config.stages):
         segments = _segments(config, stage)
-        source = data.MixtureSource(
-            speech.train, segments, seed=seeds.stage(number), size=_ENDLESS, recordings=recordings
-        )
+        source = _training_source(config, speech, segments, seeds.stage(number), recordings)
         held = data.MixtureSource(
             speech.validation,
             segments,
@@ -160,13 +165,29 @@ class _Seeds:
         return int(np.random.SeedSequence((self.seed, index)).generate_state(1)[0])
 
 
+def _training_source(
+    config: SeparationTraining, speech: Speech, segments: MixtureConfig, seed: int, recordings: Recordings
+) -> Mixtures:
+    """What a stage trains on: mixtures of its own seed, varied where that is asked for."""
+    size = config.training_mixtures or _ENDLESS
+    augment, rate = config.augment, segments.sample_rate
+    if augment == AugmentConfig():
+        return data.MixtureSource(speech.train, segments, seed=seed, size=size, recordings=recordings)
+    folder = sounds_folder(config.data, config.sounds) if augment.noise_share or augment.room_share else Path()
+    noises = data.read_noises(folder / "noise", "training", rate) if augment.noise_share else ()
+    rooms = data.read_rooms(folder / "rir", "training", rate) if augment.room_share else ()
+    return data.augmented_source(
+        speech.train, segments, augment, seed=seed, size=size, noises=noises, rooms=rooms, recordings=recordings
+    )
+
+
 def _segments(config: SeparationTraining, stage: StageConfig) -> MixtureConfig:
     features = config.system.features
     return dataclasses.replace(config.mixtures, seconds=features.samples(stage.frames) / features.sample_rate)
 
 
 def _initial_model(
-    config: SeparationTraining, speech: Speech, recordings: data.Recordings, seeds: _Seeds
+    config: SeparationTraining, speech: Speech, recordings: Recordings, seeds: _Seeds
 ) -> DeepClusteringModel:
     statistics = None
     if config.system.features.normalization == "corpus":
@@ -181,8 +202,23 @@ def _initial_model(
     model = DeepClusteringModel(config.system, rngs=nnx.Rngs(seeds.initial), statistics=statistics)
     if config.initial_model is not None:
         _, trained = load_deep_clustering(config.initial_model)
-        nnx.update(model.network, nnx.state(trained.network, nnx.Param))
+        _take_weights(model, trained, config.initial_model)
     return model
+
+
+def _take_weights(model: DeepClusteringModel, trained: DeepClusteringModel, folder: Path) -> None:
+    """Gives a model the weights of another of the same shapes."""
+    given, wanted = (
+        {".".join(map(str, path)): variable.get_value().shape for path, variable in nnx.to_flat_state(state)}
+        for state in (nnx.state(trained.network, nnx.Param), nnx.state(model.network, nnx.Param))
+    )
+    for name in sorted(given.keys() | wanted.keys()):
+        if given.get(name) != wanted.get(name):
+            raise ModelError(
+                f"{folder}: its {name} has shape {given.get(name)}, the network to train needs {wanted.get(name)}; "
+                f"begin with a model of the same layers, units and dim."
+            )
+    nnx.update(model.network, nnx.state(trained.network, nnx.Param))
 
 
 def _validation(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jaxspk import data
 from jaxspk.data import Manifest
+from jaxspk.errors import CorpusError
 from jaxspk.training import may_change
 
 DATA_VARIABLE = "JAXSPK_DATA"
@@ -53,6 +54,23 @@ class Speech:
             )
         )
         return f"{self.name}: {counts}"
+
+
+def sounds_folder(speech: SpeechConfig, named: Path | None = None) -> Path:
+    """The folder that holds `noise` and `rir`: the one that is named, else that of the speech.
+
+    Args:
+      speech: where the speech is; of a table, its folder counts.
+      named: another folder.
+
+    Raises:
+      CorpusError: no folder is named at all.
+    """
+    folder = named or speech.path or (None if speech.synthetic else os.environ.get(DATA_VARIABLE))
+    if folder is None:
+        raise CorpusError("noise is asked for and no folder of it is known: name the one that holds `noise` and `rir`.")
+    folder = Path(folder).expanduser()
+    return folder.parent if folder.is_file() else folder
 
 
 def load_speech(config: SpeechConfig) -> Speech:

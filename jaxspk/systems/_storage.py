@@ -171,14 +171,17 @@ def _persistent_state(model: nnx.Module) -> nnx.State[Any, Any]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise ModelError(f"{path}: is {path.stat().st_size} bytes; no configuration of ours is.")
-        described = json.loads(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
+        text = path.read_bytes() if size <= _LARGEST_CONFIG else None
     except FileNotFoundError:
         raise ModelError(f"{path.parent}: holds no {CONFIG_FILE}, so it is no model directory.") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, ValueError, RecursionError):
+    if text is None:
+        raise ModelError(f"{path}: is {size} bytes; no configuration of ours is.")
+    try:
+        described = json.loads(text.decode())
+    except (ValueError, RecursionError):
         raise ModelError(f"{path}: is not valid JSON; the file is damaged.") from None
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         raise ModelError(f'{path}: lacks "format": "{FORMAT}"; it was not written by jaxspk.')

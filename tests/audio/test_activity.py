@@ -148,3 +148,26 @@ def test_frames_are_centred_and_counted():
 def test_what_does_not_fit_is_refused(make, message, as_a_user):
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16_000])
+def test_what_lies_below_an_edge_does_not_count(sample_rate):
+    time = np.arange(4 * sample_rate) / sample_rate
+    tone, hum = 0.1 * np.sin(2 * np.pi * 1000 * time), 0.3 * np.sin(2 * np.pi * 50 * time)
+    assert active_level(tone + hum, sample_rate) > 3 * active_level(tone, sample_rate)
+    level = active_level(tone + hum, sample_rate, high_pass_hz=200)
+    assert level == pytest.approx(0.1 / math.sqrt(2), rel=0.01)
+
+
+def test_the_edge_is_where_a_quarter_of_a_decibel_is_lost():
+    time = np.arange(10 * 8000) / 8000
+    for frequency, loss_db, tolerance in ((200, 0.25, 0.01), (400, 0.0, 0.01), (75, 50, 3.0)):
+        tone = np.sin(2 * np.pi * frequency * time)
+        lost = 20 * math.log10(speech_level(tone, 8000).level / speech_level(tone, 8000, high_pass_hz=200).level)
+        assert lost == pytest.approx(loss_db, abs=tolerance)
+
+
+@pytest.mark.parametrize("edge", [0, -1, 4000, float("nan")])
+def test_an_edge_beyond_the_sample_rate_is_refused(edge):
+    with pytest.raises(ArgumentError, match="`high_pass_hz` must lie in"):
+        active_level(bursts(), 8000, high_pass_hz=edge)

@@ -75,3 +75,12 @@ def test_threads_may_share_it(tmp_path, write_voice):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_gains_may_be_relative_to_other_levels(tmp_path, write_voice):
+    path = write_voice(tmp_path / "a.wav")
+    recordings = Recordings(8000)
+    waveform = recordings.get(path).waveform
+    assert recordings.level(path, "active") == active_level(waveform, 8000)
+    assert recordings.level(path, "active_above_200_hz") == active_level(waveform, 8000, high_pass_hz=200)
+    assert recordings.level(path, "recorded") == 1.0

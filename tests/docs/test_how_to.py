@@ -21,7 +21,7 @@ def run_page(name: str, folder: Path) -> dict[str, object]:
 
 
 def test_every_page_is_run_here():
-    tested = {"check-your-own-gradient.md", "separate.md", "your-own-loss.md"}
+    tested = {"check-your-own-gradient.md", "separate.md", "use-your-corpus.md", "your-own-loss.md"}
     assert {page.name for page in PAGES.glob("*.md") if "```python" in page.read_text()} == tested
 
 
@@ -42,6 +42,15 @@ def test_your_own_loss(tmp_path, monkeypatch, as_a_user):
     names = run_page("your-own-loss.md", tmp_path)
     assert names["estimates"].shape == names["held_out"].sources.shape
     assert (tmp_path / "runs" / "whitened" / "model" / "model.safetensors").is_file()
+
+
+def test_use_your_corpus(tmp_path, monkeypatch, as_a_user, capsys):
+    pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
+    monkeypatch.chdir(tmp_path)
+    names = run_page("use-your-corpus.md", tmp_path)
+    assert names["scan"].layout == "csv" and not names["scan"].problems
+    assert len(names["mixtures"]) == 2
+    assert "_1.25_" in capsys.readouterr().out
 
 
 def test_check_your_own_gradient(tmp_path, monkeypatch, as_a_user):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -144,3 +145,12 @@ def test_refusals_name_the_argument(as_a_user):
         losses.ge2e_softmax_loss(jnp.ones((3, 1, 4)), 1.0, 0.0)
     with pytest.raises(ArgumentError, match="`centroid` must be one of"):
         losses.ge2e_contrast_loss(jnp.ones((3, 2, 4)), 1.0, 0.0, centroid="unit")
+
+
+def test_scale_and_bias_keep_their_digits_in_float32_where_own_and_hardest_pull_alike():
+    x = np.random.default_rng(0).normal(size=(3, 2, 3)) * 0.02 + np.array([1.1, 0.2, -0.3])
+    x = np.float32(x)
+    _, *narrow = losses.ge2e_contrast_loss_grad(jnp.asarray(x), 0.0625, 0.5)
+    with jax.enable_x64(True):
+        _, *wide = losses.ge2e_contrast_loss_grad(jnp.asarray(x, jnp.float64), 0.0625, 0.5)
+    np.testing.assert_allclose(np.array(narrow), np.array(wide), rtol=1e-2)

@@ -614,10 +614,11 @@ def test_double_precision_stays(toy, tmp_path, x64):
 
 
 def test_slow_data_show_as_waiting(toy, tmp_path):
-    slow = toy.Batches(lambda number, batch: time.sleep(0.02))
+    slow = toy.Batches(lambda number, batch: time.sleep(0.06))
     config = dataclasses.replace(toy.config, validate_every=100, checkpoint_every=100)
     found = toy.fit(tmp_path, config, batches=slow)
-    assert found.data_wait_share > 0.5
+    # Steps of a toy take microseconds, unless the machine is busy with something else.
+    assert found.data_wait_share > 0.3
 
 
 def test_a_full_disk_ends_the_training_in_one_line(toy, tmp_path, monkeypatch):
