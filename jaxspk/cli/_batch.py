@@ -72,7 +72,7 @@ def clock(seconds: float) -> str:
     """A duration as people write it.
 
     Example:
-      >>> clock(9.04), clock(75), clock(3 * 3600 + 62)
+      >>> clock(9.04), clock(75.0), clock(3 * 3600.0 + 62)
       ('9.0 s', '1:15', '3:01:02')
     """
     if seconds < 59.95:

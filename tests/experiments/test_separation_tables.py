@@ -36,6 +36,7 @@ def command(config, *more):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_in_a_training_the_same_command_goes_on_and_ends_in_a_table(ladder):
     killed = command(ladder)
     for line in killed.stdout:
