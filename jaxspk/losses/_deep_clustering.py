@@ -215,7 +215,8 @@ def _decompose(v: Array, y: Array, relative: Array) -> _Parts:
         heard = jnp.max(jnp.where(r > 0, of_bins, jnp.zeros_like(of_bins)), axis=-1, initial=0)
         size = power_of_two(jnp.maximum(before, heard))
         shrunk = jnp.square(before / size)[..., None, None] * scatter
-        e = jnp.sqrt(r)[..., None] * ((v - _mixed(y, means)) / size[..., None, None])
+        # Multiplied by the inverse, which a power of two has exactly: a division takes as long as all else here.
+        e = jnp.sqrt(r)[..., None] * ((v - _mixed(y, means)) * (1 / size)[..., None, None])
         return size, shrunk + _product(e.mT, e)
 
     nothing = jnp.zeros((*batch, dim, dim), y.dtype)
@@ -283,12 +284,13 @@ def _weighted_gram(y: Array, relative: Array) -> Array:
     """
     if y.shape[-1] > 16:
         return _product((relative[..., None] * y).mT, y)
-    terms = (relative[..., None] * y)[..., :, None] * y[..., None, :]
-    while (count := terms.shape[-3]) > 1:
+    columns = y.mT
+    terms = (relative[..., None, :] * columns)[..., :, None, :] * columns[..., None, :, :]
+    while (count := terms.shape[-1]) > 1:
         branches = -(-count // 16)
-        terms = jnp.pad(terms, [(0, 0)] * (terms.ndim - 3) + [(0, 16 * branches - count), (0, 0), (0, 0)])
-        terms = jnp.sum(terms.reshape(*terms.shape[:-3], 16, branches, *terms.shape[-2:]), axis=-4)
-    return jnp.sum(terms, axis=-3)
+        terms = jnp.pad(terms, [(0, 0)] * (terms.ndim - 1) + [(0, 16 * branches - count)])
+        terms = jnp.sum(terms.reshape(*terms.shape[:-1], 16, branches), axis=-2)
+    return jnp.sum(terms, axis=-1)
 
 
 def _product(a: Array, b: Array) -> Array:

@@ -54,9 +54,10 @@ def largest_safe(dtype: DTypeLike, terms: int) -> float:
 
 
 def power_of_two(numbers: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The largest power of two that is not above a positive number: dividing by it rounds nothing."""
+    """The largest power of two that is not above a positive number and has an inverse: scaling by it rounds nothing."""
     mantissa, exponent = jnp.frexp(jax.lax.stop_gradient(numbers))
-    power: Array = jnp.ldexp(jnp.ones_like(mantissa), exponent - 1)
+    largest = -int(np.finfo(mantissa.dtype).minexp)
+    power: Array = jnp.ldexp(jnp.ones_like(mantissa), jnp.minimum(exponent - 1, largest))
     return power
 
 
