@@ -36,8 +36,16 @@ def command(config, *more):
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def finished(ladder):
+    """The same, trained and scored."""
+    run_tables(ladder, say=lambda line: None, progress=False)
+    return ladder
+
+
 @pytest.mark.slow
-def test_killed_in_a_training_the_same_command_goes_on_and_ends_in_a_table(ladder):
+def test_killed_in_a_training_the_same_command_goes_on_and_ends_in_a_table(ladder, tmp_path):
+    ladder = dataclasses.replace(ladder, workdir=tmp_path / "killed")
     killed = command(ladder)
     for line in killed.stdout:
         # A checkpoint of the first cell is behind it; the rest of it is not.
@@ -68,8 +76,9 @@ def test_killed_in_a_training_the_same_command_goes_on_and_ends_in_a_table(ladde
     assert all("was scored" in line for line in again[1:])
 
 
-def test_gathering_needs_no_speech_and_no_training(ladder):
-    config = dataclasses.replace(ladder, gather_only=True, output=ladder.workdir.parent / "docs" / "gathered")
+@pytest.mark.slow
+def test_gathering_needs_no_speech_and_no_training(finished):
+    config = dataclasses.replace(finished, gather_only=True, output=finished.workdir.parent / "docs" / "gathered")
     (config.workdir.parent / "docs").mkdir()
     page = run_tables(config, say=lambda line: pytest.fail(line), progress=False)
     assert page == config.output.with_suffix(".md")
