@@ -29,8 +29,7 @@ def mean_distance(
 
     Args:
       codes_1: the speaker-specific codes of the first segment, one vector a frame; give the subset that is to
-      be
-        compared, ``codes[..., :units]``.
+        be compared, ``codes[..., :units]``.
       codes_2: those of the second; it may have another number of frames (an extension of the paper).
       where_1: False for padded frames of the first segment, which then count nowhere.
       where_2: the same for the second.
@@ -97,8 +96,7 @@ def covariance_distance(
       codes_1: the speaker-specific codes of the first segment, two frames at least.
       codes_2: those of the second; it may have another number of frames (an extension of the paper).
       where_1: False for padded frames of the first segment, which then count nowhere. A segment left with a
-      single
-        frame has covariance 0.
+        single frame has covariance 0.
       where_2: the same for the second.
 
     Returns:

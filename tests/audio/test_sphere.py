@@ -205,7 +205,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     for place in rng.integers(1034, len(content) - 6, 100):
         changed = content.copy()
         changed[place] ^= 1 << rng.integers(8)
-        message(bytes(changed), tmp_path / "a.wv1")
+        assert message(bytes(changed), tmp_path / "a.wv1")
 
 
 @pytest.mark.parametrize(
