@@ -17,6 +17,7 @@ from jaxspk.testing._witnesses import SHAKE, Evidence, gather_evidence
 _VALUE_TOLERANCE = 1e-9
 _VALUE_ROUNDING = 1e-13
 _SHAKEN = 8.0
+_SHAKES = 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -195,13 +196,18 @@ def _defined(definition: Function, example: Example) -> Vector:
 
 
 def _noise_of(definition: Function, example: Example, layout: Layout, value: Vector) -> Vector:
-    """How far rounding of the input moves the definition."""
+    """How far rounding of the input moves the definition.
+
+    What is computed on the way, a cosine of 1 say, may stay the same number under moves of the last place alone;
+    hence a ladder of moves, up to some hundred units.
+    """
     vector, _ = flat_arguments(example, layout)
     scales = coordinate_scales(example, layout)
     generator = np.random.default_rng(len(vector))
     noise = np.zeros_like(value)
-    for _ in range(8):
-        shaken = vector + SHAKE * scales * generator.uniform(-1, 1, len(vector))
+    for rung in range(_SHAKES):
+        move = SHAKE * 2.0 ** (rung % 8)
+        shaken = vector + move * scales * generator.uniform(-1, 1, len(vector))
         moved = dataclasses.replace(example, arguments=tuple(layout.rebuild(shaken, example.arguments)))
         noise = np.maximum(noise, np.abs(_defined(definition, moved) - value))
     return noise

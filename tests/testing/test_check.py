@@ -120,6 +120,23 @@ def test_a_value_that_differs_from_the_reference_or_the_definition_is_found():
     assert not report.passed and "the definition says" in report.problems[0]
 
 
+def test_a_definition_that_is_badly_conditioned_is_not_held_against_the_loss():
+    # Each embedding is its class's weights; the cosine rounds to 1 or the number below it, whose arc cosine is 1.5e-8.
+    weights = np.array(
+        [[0.859375, -1.328125, -0.609375], [-0.59375, 0.296875, 0.796875], [-1.890625, -0.046875, -0.0625]]
+    )
+    embeddings = np.concatenate([weights, [[-0.5, -1.28125, -0.546875]]])
+    options = {"margin": 0.5, "scale": 15.0, "easy_margin": True}
+    report = check_gradient(
+        losses.aam_softmax_loss,
+        Example((embeddings, weights, np.array([0, 1, 2, 0], np.int32)), options),
+        gradient=losses.aam_softmax_loss_grad,
+        definition=losses.LOSSES["aam_softmax_loss"].definition,
+        seed=2,
+    )
+    assert report.passed, report
+
+
 def test_several_arguments_options_and_weights_of_the_values():
     def loss(x, labels, bias, *, power):
         return jnp.sum((x + bias[labels][:, None]) ** power, -1)
