@@ -3,8 +3,9 @@
     python -m benchmarks                        # all of them
     python -m benchmarks bss_eval -o results    # one; results.md and results.json
 
-Each file of this package whose name has no underscore in front is one comparison and is found by its name. Exits with
-1 where a required number was not reached, and with 2 where a comparison could not run.
+Each file of this package that defines ``COMPARISON`` is one comparison and is found by its name; the others are pages
+of their own (``python -m benchmarks.gradient_checkers``, ``.gradient_runs``). Exits with 1 where a required number was
+not reached, and with 2 where a comparison could not run.
 """
 
 import argparse
@@ -30,7 +31,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the comparisons named on the command line."""
-    names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_")
+    names = comparisons()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name} could not be run: see above", file=sys.stderr)
     missed = [row for _, rows in results.values() for row in rows if row.missed]
     return 2 if failed else 1 if missed else 0
+
+
+def comparisons() -> list[str]:
+    """Names of the comparisons, found without importing them: each is to be imported by a process of its own."""
+    files = Path(benchmarks.__path__[0])
+    found = (module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_")
+    return sorted(name for name in found if "\nCOMPARISON = " in (files / f"{name}.py").read_text(encoding="utf-8"))
 
 
 def _run(name: str, threads: int | None, seconds: float) -> list[Result] | None:

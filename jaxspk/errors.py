@@ -36,5 +36,7 @@ class TrainingError(JaxspkError, RuntimeError):
 class MissingExtraError(JaxspkError, ImportError):
     """A feature needs packages of an extra that is not installed."""
 
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs packages that are not installed: pip install 'jaxspk[{extra}]'.")
+    def __init__(self, feature: str, extra: str = "", *, commands: str = "") -> None:
+        """Names the extra, or the commands that install what no extra can."""
+        install = commands or f"pip install 'jaxspk[{extra}]'"
+        super().__init__(f"{feature} needs packages that are not installed: {install}.")

@@ -34,13 +34,24 @@ if TYPE_CHECKING:
     from jaxspk.audio._features import mel_spectrogram as mel_spectrogram
     from jaxspk.audio._features import mfcc as mfcc
     from jaxspk.audio._features import pre_emphasis as pre_emphasis
+    from jaxspk.audio._features import spectrogram as spectrogram
+    from jaxspk.audio._frame_features import FrameFeatureConfig as FrameFeatureConfig
+    from jaxspk.audio._frame_features import clean_frame_features as clean_frame_features
+    from jaxspk.audio._frame_features import frame_features as frame_features
+    from jaxspk.audio._frame_features import linear_to_mel_filters as linear_to_mel_filters
+    from jaxspk.audio._frame_features import paper_frame_features as paper_frame_features
+    from jaxspk.audio._frame_features import released_frame_features as released_frame_features
     from jaxspk.audio._masks import active_bins as active_bins
     from jaxspk.audio._masks import apply_masks as apply_masks
     from jaxspk.audio._masks import ideal_binary_mask as ideal_binary_mask
     from jaxspk.audio._masks import ideal_ratio_mask as ideal_ratio_mask
     from jaxspk.audio._masks import phase_sensitive_mask as phase_sensitive_mask
     from jaxspk.audio._normalization import Normalization as Normalization
+    from jaxspk.audio._normalization import normalize_bands as normalize_bands
     from jaxspk.audio._normalization import normalize_utterance as normalize_utterance
+    from jaxspk.audio._quality import RecordingQuality as RecordingQuality
+    from jaxspk.audio._quality import recording_quality as recording_quality
+    from jaxspk.audio._spec_augment import spec_augment as spec_augment
     from jaxspk.audio._stft import istft as istft
     from jaxspk.audio._stft import num_frames as num_frames
     from jaxspk.audio._stft import stft as stft
@@ -58,13 +69,24 @@ _HOMES = {
     "mel_spectrogram": "_features",
     "mfcc": "_features",
     "pre_emphasis": "_features",
+    "spectrogram": "_features",
+    "FrameFeatureConfig": "_frame_features",
+    "clean_frame_features": "_frame_features",
+    "frame_features": "_frame_features",
+    "linear_to_mel_filters": "_frame_features",
+    "paper_frame_features": "_frame_features",
+    "released_frame_features": "_frame_features",
     "active_bins": "_masks",
     "apply_masks": "_masks",
     "ideal_binary_mask": "_masks",
     "ideal_ratio_mask": "_masks",
     "phase_sensitive_mask": "_masks",
     "Normalization": "_normalization",
+    "normalize_bands": "_normalization",
     "normalize_utterance": "_normalization",
+    "spec_augment": "_spec_augment",
+    "RecordingQuality": "_quality",
+    "recording_quality": "_quality",
     "istft": "_stft",
     "num_frames": "_stft",
     "stft": "_stft",
@@ -75,8 +97,10 @@ __all__ = [
     "AudioInfo",
     "AudioStream",
     "AudioWriter",
+    "FrameFeatureConfig",
     "MelConfig",
     "Normalization",
+    "RecordingQuality",
     "SpeechLevel",
     "active_bins",
     "active_intervals",
@@ -84,24 +108,33 @@ __all__ = [
     "apply_masks",
     "audio_info",
     "check_sound",
+    "clean_frame_features",
     "find_recordings",
+    "frame_features",
     "ideal_binary_mask",
     "ideal_ratio_mask",
     "istft",
+    "linear_to_mel_filters",
     "log_magnitude",
     "log_mel",
     "mel_filterbank",
     "mel_spectrogram",
     "mfcc",
+    "normalize_bands",
     "normalize_utterance",
     "num_frames",
     "open_audio",
+    "paper_frame_features",
     "phase_sensitive_mask",
     "pre_emphasis",
     "read_audio",
     "read_audio_isolated",
+    "recording_quality",
+    "released_frame_features",
     "resample",
     "resample_blocks",
+    "spec_augment",
+    "spectrogram",
     "speech_level",
     "stft",
     "voice_activity",

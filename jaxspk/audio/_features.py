@@ -184,18 +184,37 @@ def mel_spectrogram(
       ArgumentError: the waveform is too short.
     """
     config = config or MelConfig()
+    spectrum = spectrogram(waveform, config)
+    return jnp.matmul(spectrum, jnp.asarray(_filters(config), spectrum.dtype), precision="highest")
+
+
+def spectrogram(
+    waveform: Float[Array, "*batch samples"], config: MelConfig | None = None
+) -> Float[Array, "*batch frames bins"]:
+    r"""What the mel filters are applied to: :math:`|X_{tk}|^p`, each frame windowed and transformed.
+
+    Args:
+      waveform: as in :func:`mel_spectrogram`.
+      config: as in :func:`mel_spectrogram`; its filters are not used.
+
+    Returns:
+      Non-negative, at least float32, ``n_fft // 2 + 1`` bins.
+
+    Raises:
+      ArgumentError: the waveform is too short.
+    """
+    config = config or MelConfig()
     _checks.check_floating("waveform", waveform)
     _checks.check_rank("waveform", waveform, 1, "samples")
     waveform = _padded(waveform.astype(at_least_float32(waveform.dtype)), config)
-    window, filters = _mel_constants(config)
-    frames = frame(waveform, config.n_fft, config.hop_length) * jnp.asarray(window, waveform.dtype)
+    frames = frame(waveform, config.n_fft, config.hop_length) * jnp.asarray(_window(config), waveform.dtype)
     spectrum = jnp.fft.rfft(frames)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     if config.power != 2:
         # The root of zero has no finite gradient.
         silent = power == 0
         power = jnp.where(silent, 0, jnp.where(silent, 1, power) ** (config.power / 2))
-    return jnp.matmul(power, jnp.asarray(filters, power.dtype), precision="highest")
+    return power
 
 
 def log_mel(
@@ -262,12 +281,17 @@ def _padded(waveform: Float[Array, "*batch samples"], config: MelConfig) -> Floa
 
 
 @functools.cache
-def _mel_constants(config: MelConfig) -> tuple[np.ndarray, np.ndarray]:
-    """The window, centred in the transform, and the filters."""
+def _window(config: MelConfig) -> np.ndarray:
+    """Centred in the transform."""
     window = scipy.signal.get_window(config.window, config.window_length, fftbins=True)
     before = (config.n_fft - config.window_length) // 2
-    window = np.pad(window, (before, config.n_fft - config.window_length - before))
-    filters = mel_filterbank(
+    padded: np.ndarray = np.pad(window, (before, config.n_fft - config.window_length - before))
+    return padded
+
+
+@functools.cache
+def _filters(config: MelConfig) -> np.ndarray:
+    return mel_filterbank(
         sample_rate=config.sample_rate,
         n_fft=config.n_fft,
         num_mels=config.num_mels,
@@ -276,7 +300,6 @@ def _mel_constants(config: MelConfig) -> tuple[np.ndarray, np.ndarray]:
         scale=config.scale,
         norm=config.norm,
     )
-    return window, filters
 
 
 def _cosines(inputs: int, outputs: int) -> np.ndarray:

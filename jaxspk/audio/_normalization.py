@@ -13,6 +13,9 @@ from jaxspk import _checks
 from jaxspk._numerics import at_least_float32
 from jaxspk.errors import ArgumentError
 
+# What torch's InstanceNorm1d adds to the variance.
+_INSTANCE_EPSILON = 1e-5
+
 
 def normalize_utterance(
     features: Float[Array, "*batch frames bins"], where: Bool[Array, "*batch frames"] | None = None
@@ -30,15 +33,8 @@ def normalize_utterance(
       The same shape, at least float32. Frames outside ``where`` are zero and count nowhere; constant features
       become zero.
     """
-    _checks.check_floating("features", features)
-    _checks.check_rank("features", features, 2, "frames, bins")
-    if where is None:
-        where = jnp.ones(features.shape[:-1], bool)
-    _checks.check_shape("where", where, features.shape[:-1], "the frames of `features`")
-    features = features.astype(at_least_float32(features.dtype))
-    inside = where[..., None]
-    count = jnp.maximum(jnp.sum(where, axis=-1) * features.shape[-1], 1)
-    count = count.astype(features.dtype)[..., None, None]
+    features, inside = _checked(features, where)
+    count = jnp.maximum(jnp.sum(inside, axis=(-2, -1), keepdims=True) * features.shape[-1], 1).astype(features.dtype)
 
     def mean(values: Array) -> Array:
         return jnp.sum(jnp.where(inside, values, 0), axis=(-2, -1), keepdims=True) / count
@@ -50,6 +46,34 @@ def normalize_utterance(
     # What rounding leaves of a constant is no signal.
     constant = variance <= jnp.square(average * float(np.finfo(features.dtype).eps))
     return jnp.where(constant, 0, centred / jnp.sqrt(jnp.where(constant, 1, variance)))
+
+
+def normalize_bands(
+    features: Float[Array, "*batch frames bands"], where: Bool[Array, "*batch frames"] | None = None
+) -> Float[Array, "*batch frames bands"]:
+    r"""Zero mean and unit variance over the frames of each utterance, band by band (instance normalisation).
+
+    .. math:: y_{tk} = (x_{tk} - \mu_k) / \sqrt{\sigma_k^2 + 10^{-5}}, \qquad \mu_k = \mathrm{mean}_t\, x_{tk},
+        \quad \sigma_k^2 = \mathrm{mean}_t\, (x_{tk} - \mu_k)^2
+
+    Args:
+      features: for instance of :func:`log_mel`.
+      where: the frames that belong to the utterance; None is all.
+
+    Returns:
+      The same shape, at least float32. Frames outside ``where`` are zero and count nowhere.
+
+    Note:
+      The constant matters: linear powers far below it, as quiet recordings have in high bands, stay small.
+    """
+    features, inside = _checked(features, where)
+    count = jnp.maximum(jnp.sum(inside, axis=-2, keepdims=True), 1).astype(features.dtype)
+
+    def mean(values: Array) -> Array:
+        return jnp.sum(jnp.where(inside, values, 0), axis=-2, keepdims=True) / count
+
+    centred = jnp.where(inside, features - mean(features), 0)
+    return centred * jax.lax.rsqrt(mean(jnp.square(centred)) + _INSTANCE_EPSILON)
 
 
 @jax.tree_util.register_dataclass
@@ -143,3 +167,13 @@ class Normalization:
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise ArgumentError("`mean` must be finite and `std` finite and positive.")
         return cls(jnp.asarray(mean), jnp.asarray(std))
+
+
+def _checked(features: Array, where: Array | None) -> tuple[Array, Array]:
+    """Features in at least float32, and which of their frames are valid, ``[*batch, frames, 1]``."""
+    _checks.check_floating("features", features)
+    _checks.check_rank("features", features, 2, "frames, bins")
+    if where is None:
+        where = jnp.ones(features.shape[:-1], bool)
+    _checks.check_shape("where", where, features.shape[:-1], "the frames of `features`")
+    return features.astype(at_least_float32(features.dtype)), where[..., None]

@@ -17,15 +17,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from jaxspk import _checks, audio
+from jaxspk import _checks
+from jaxspk.data._effects import at_distance, change_speed, check_sounds, noise_at, reverberate
 from jaxspk.data._manifest import Manifest
 from jaxspk.data._mixtures import PEAK, Mixture, MixtureConfig, MixturePlan, Mixtures, MixtureSource, digest
 from jaxspk.data._recordings import Recordings
 from jaxspk.data._sounds import Sound
-from jaxspk.errors import ArgumentError
-
-# Samples from the start of a stored impulse response to its direct sound, at most, in seconds.
-_DIRECT_SECONDS = 0.004
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,8 +86,7 @@ class AugmentedMixtures(Mixtures):
         super().__init__(mixtures.config, mixtures.recordings)
         _checks.check_range("seed", seed, low=0)
         for name, share, sounds in (("noises", augment.noise_share, noises), ("rooms", augment.room_share, rooms)):
-            if share > 0 and not sounds:
-                raise ArgumentError(f"`{name}` must not be empty where {name[:-1]}_share is {share:g}; read some.")
+            check_sounds(name, share, sounds)
         self.levels = mixtures.levels
         self._mixtures = mixtures
         self._augment = augment
@@ -139,7 +135,7 @@ class AugmentedMixtures(Mixtures):
         if in_room:
             room = self._rooms[int(which_room * len(self._rooms))].waveform
             sources = [
-                reverberate(source, _at_distance(room, tail_db, rate))
+                reverberate(source, at_distance(room, tail_db, rate))
                 for source, tail_db in zip(sources, tails_db, strict=True)
             ]
         samples = self._samples or min(len(source) for source in sources)
@@ -204,63 +200,6 @@ def augmented_source(
         config = dataclasses.replace(config, seconds=config.seconds * max(1.0, augment.speed[1]))
     source = MixtureSource(manifest, config, seed=seed, size=size, recordings=recordings)
     return AugmentedMixtures(source, augment, seed=seed, noises=noises, rooms=rooms, samples=samples)
-
-
-def change_speed(
-    waveform: Float32[np.ndarray, " samples"], speed: float, sample_rate: int
-) -> Float32[np.ndarray, " changed"]:
-    """The sound played so many times faster, by resampling: pitch and formants move with it."""
-    played_at = round(sample_rate * speed)
-    if played_at == sample_rate:
-        return waveform
-    changed: np.ndarray = audio.resample(waveform, played_at, sample_rate)
-    return changed
-
-
-def reverberate(
-    waveform: Float32[np.ndarray, " samples"], response: Float32[np.ndarray, " taps"]
-) -> Float32[np.ndarray, " samples"]:
-    """The sound in a room, of the same length, energy and start: the direct sound comes when it came."""
-    import scipy.signal  # Reading a corpus need not wait for it.
-
-    wet = scipy.signal.oaconvolve(waveform, response)
-    direct = int(np.argmax(np.abs(response)))
-    wet = wet[direct : direct + len(waveform)]
-    energy = float(np.dot(wet, wet))
-    level = np.sqrt(float(np.dot(waveform, waveform)) / energy) if energy > 0 else 1.0
-    return np.asarray(wet * level, np.float32)
-
-
-def noise_at(
-    voices: Float32[np.ndarray, " samples"], noise: Float32[np.ndarray, " noise"], snr_db: float, *, start: float
-) -> Float32[np.ndarray, " samples"]:
-    """A stretch of the noise, gone round where it is too short, so much softer than the voices in mean power.
-
-    Args:
-      voices: what it is to be added to.
-      noise: not silent.
-      snr_db: by how much softer.
-      start: where in the noise the stretch begins, in [0, 1).
-    """
-    first = int(start * len(noise))
-    stretch = np.take(noise, np.arange(first, first + len(voices)), mode="wrap")
-    power = float(np.dot(stretch, stretch))
-    if not power > 0:
-        # This stretch of it happens to be silent.
-        return np.zeros_like(voices)
-    level = np.sqrt(float(np.dot(voices, voices)) / power) * 10 ** (-snr_db / 20)
-    return np.asarray(stretch * level, np.float32)
-
-
-def _at_distance(
-    response: Float32[np.ndarray, " taps"], tail_db: float, sample_rate: int
-) -> Float32[np.ndarray, " taps"]:
-    """The response with its echo louder or softer against the direct sound."""
-    direct = int(np.argmax(np.abs(response)))
-    early = direct + round(_DIRECT_SECONDS * sample_rate)
-    moved = np.array(response)
-    moved[early:] *= np.float32(10 ** (tail_db / 20))
-    return moved
 
 
 def _fitted(waveform: Float32[np.ndarray, " samples"], samples: int) -> Float32[np.ndarray, " fitted"]:

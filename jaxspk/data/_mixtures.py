@@ -18,15 +18,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from jaxspk import _checks
+from jaxspk.data._crops import CROP_TRIES, first_in_speech
 from jaxspk.data._manifest import Manifest, Utterance
 from jaxspk.data._recordings import Levels, Recording, Recordings
 from jaxspk.errors import ArgumentError, AudioError, CorpusError
 
 PEAK = 0.9
 
-_CROP_TRIES = 10
-_CROP_FLOOR = 10 ** (-10 / 10)
-"""A crop whose power lies more than 10 dB below the active level is mostly a pause."""
 _DRAWS = 50
 
 
@@ -348,18 +346,12 @@ def _draw_start(rng: np.random.Generator, recording: Recording, config: MixtureC
     if samples is None:
         return 0
     # All drawn at once, so that what is drawn next does not depend on the recording.
-    fractions = rng.random(_CROP_TRIES)
+    fractions = rng.random(CROP_TRIES)
     room = len(recording.waveform) - samples
     if room <= 0:
         return 0
-    powers: list[float] = []
-    starts: list[int] = (fractions * (room + 1)).astype(int).tolist()
-    for start in starts:
-        crop = recording.waveform[start : start + samples]
-        powers.append(float(np.dot(crop, crop)) / samples)
-        if powers[-1] >= _CROP_FLOOR * recording.level**2:
-            return start
-    return starts[int(np.argmax(powers))]
+    candidates = (fractions * (room + 1)).astype(int)[:, None]
+    return int(first_in_speech(recording.waveform, recording.level, candidates, samples)[0])
 
 
 def _crop_samples(config: MixtureConfig) -> int | None:

@@ -159,12 +159,8 @@ def mixture_batches(
       CorpusError: a speaker in the mixtures is held out for testing. Train on
         ``split_speakers(...)["train"]``; batches for an evaluation say ``allow_held_out=True``.
     """
-    if source.held_out and not allow_held_out:
-        names = ", ".join(source.held_out[:3]) + (", ..." if len(source.held_out) > 3 else "")
-        raise CorpusError(
-            f"{len(source.held_out)} speakers in these mixtures are held out for testing ({names}); "
-            f"train on split_speakers(manifest, ...)['train']."
-        )
+    if not allow_held_out:
+        refuse_held_out(source.held_out, "these mixtures")
     return batches(
         source,
         stack_mixtures,
@@ -176,6 +172,16 @@ def mixture_batches(
         shard_index=shard_index,
         shard_count=shard_count,
     )
+
+
+def refuse_held_out(speakers: Sequence[str], where: str) -> None:
+    """Refuses to train on speakers that are kept for testing; ``where`` says what they are in."""
+    if speakers:
+        names = ", ".join(speakers[:3]) + (", ..." if len(speakers) > 3 else "")
+        raise CorpusError(
+            f"{len(speakers)} speakers in {where} are held out for testing ({names}); "
+            f"train on split_speakers(manifest, ...)['train']."
+        )
 
 
 def stack_mixtures(mixtures: Sequence[Mixture]) -> Batch:

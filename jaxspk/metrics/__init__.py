@@ -1,17 +1,31 @@
 """Scores, computed in float64 by NumPy and SciPy whatever ``jax_enable_x64`` says, and never differentiated."""
 
+from jaxspk.metrics._bootstrap import Interval as Interval
+from jaxspk.metrics._bootstrap import eer_interval as eer_interval
+from jaxspk.metrics._calibration import Calibration as Calibration
 from jaxspk.metrics._clustering import adjusted_mutual_information as adjusted_mutual_information
 from jaxspk.metrics._clustering import adjusted_rand_index as adjusted_rand_index
 from jaxspk.metrics._clustering import clustering_accuracy as clustering_accuracy
 from jaxspk.metrics._clustering import normalized_mutual_information as normalized_mutual_information
+from jaxspk.metrics._embedding_scores import cosine_scores as cosine_scores
+from jaxspk.metrics._embedding_scores import crop_distance_scores as crop_distance_scores
+from jaxspk.metrics._identification import identification_accuracy as identification_accuracy
+from jaxspk.metrics._score_normalization import CohortStatistics as CohortStatistics
+from jaxspk.metrics._score_normalization import adaptive_s_norm as adaptive_s_norm
+from jaxspk.metrics._score_normalization import cohort_statistics as cohort_statistics
+from jaxspk.metrics._segmentation import DiarizationErrors as DiarizationErrors
+from jaxspk.metrics._segmentation import diarization_error_rate as diarization_error_rate
 from jaxspk.metrics._separation import BssEval as BssEval
 from jaxspk.metrics._separation import best_permutation as best_permutation
 from jaxspk.metrics._separation import bss_eval as bss_eval
 from jaxspk.metrics._separation import si_sdr as si_sdr
 from jaxspk.metrics._verification import DetCurve as DetCurve
 from jaxspk.metrics._verification import EqualErrorRate as EqualErrorRate
+from jaxspk.metrics._verification import actual_dcf as actual_dcf
 from jaxspk.metrics._verification import cllr as cllr
 from jaxspk.metrics._verification import det_curve as det_curve
 from jaxspk.metrics._verification import equal_error_rate as equal_error_rate
 from jaxspk.metrics._verification import min_cllr as min_cllr
 from jaxspk.metrics._verification import min_dcf as min_dcf
+from jaxspk.metrics._verification_summary import VerificationSummary as VerificationSummary
+from jaxspk.metrics._verification_summary import summarize_verification as summarize_verification

@@ -52,13 +52,7 @@ def det_curve(scores: ArrayLike, labels: ArrayLike) -> DetCurve:
       >>> curve.miss_rates, curve.false_alarm_rates
       (array([0., 0., 0., 1.]), array([1. , 0.5, 0. , 0. ]))
     """
-    values, _, targets, nontargets = _tally(*_trials(scores, labels))
-    misses, correct = (np.concatenate([[0], np.cumsum(counts)]) for counts in (targets, nontargets))
-    return DetCurve(
-        miss_rates=misses / misses[-1],
-        false_alarm_rates=1 - correct / correct[-1],
-        thresholds=np.append(values, np.inf),
-    )
+    return curve_of(tally(*checked_trials(scores, labels)))
 
 
 def equal_error_rate(scores: ArrayLike, labels: ArrayLike) -> EqualErrorRate:
@@ -78,16 +72,7 @@ def equal_error_rate(scores: ArrayLike, labels: ArrayLike) -> EqualErrorRate:
       >>> equal_error_rate([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
       EqualErrorRate(eer=0.5, threshold=0.4)
     """
-    curve = det_curve(scores, labels)
-    gaps = curve.miss_rates - curve.false_alarm_rates
-    # From -1 to 1, and never down: the first point that is not below 0 is at or just past the crossing.
-    after = int(np.searchsorted(gaps, 0))
-    before = after - 1
-    share = -gaps[before] / (gaps[after] - gaps[before])
-    rate = curve.miss_rates[before] + share * (curve.miss_rates[after] - curve.miss_rates[before])
-    # Rejecting all begins just above the highest score.
-    low, high = curve.thresholds[before], min(curve.thresholds[after], np.nextafter(curve.thresholds[-2], np.inf))
-    return EqualErrorRate(float(rate), float(low + share * (high - low)))
+    return eer_of_curve(det_curve(scores, labels))
 
 
 def min_dcf(
@@ -125,14 +110,46 @@ def min_dcf(
     References:
       NIST, *Speaker recognition evaluation plan*, 2016, section 3.
     """
-    if not 0 < p_target < 1:
-        raise ArgumentError(f"`p_target` must lie between 0 and 1, got {p_target!r}.")
-    check_range("cost_miss", cost_miss, low=0, low_open=True)
-    check_range("cost_false_alarm", cost_false_alarm, low=0, low_open=True)
-    curve = det_curve(scores, labels)
-    miss, false_alarm = cost_miss * p_target, cost_false_alarm * (1 - p_target)
-    costs = miss * curve.miss_rates + false_alarm * curve.false_alarm_rates
-    return float(np.min(costs) / min(miss, false_alarm))
+    weights = cost_weights(p_target, cost_miss, cost_false_alarm)
+    return min_dcf_of_curve(det_curve(scores, labels), *weights)
+
+
+def actual_dcf(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    p_target: float,
+    threshold: float | int | None = None,
+    cost_miss: float | int = 1,
+    cost_false_alarm: float | int = 1,
+) -> float:
+    r"""Detection cost at one threshold, on the scale of :func:`min_dcf`: what decisions do cost.
+
+    Args:
+      scores: ``[trials]``, higher for more similar voices.
+      labels: ``[trials]``, 1 for trials of the same speaker.
+      p_target: as in :func:`min_dcf`.
+      threshold: trials of at least this score are accepted. ``None`` takes scores for natural-logarithm likelihood
+        ratios, whose threshold is Bayes's, :math:`\log \frac{C_\text{fa} (1 - p)}{C_\text{miss}\, p}`.
+      cost_miss: of a miss, above 0.
+      cost_false_alarm: of a false alarm, above 0.
+
+    Returns:
+      At least :func:`min_dcf`; 1 is what accepting or rejecting everything costs.
+
+    Raises:
+      ArgumentError: ``p_target`` or a cost is out of range; for trials see the top of this module.
+
+    Example:
+      >>> actual_dcf([-1.0, 1.0, -1.0, 1.0], [0, 1, 0, 0], p_target=0.5)
+      0.3333333333333333
+    """
+    miss, false_alarm = cost_weights(p_target, cost_miss, cost_false_alarm)
+    values, same = checked_trials(scores, labels)
+    if threshold is None:
+        threshold = float(np.log(false_alarm / miss))
+    accepted = values >= threshold
+    return float(miss * np.mean(~accepted[same]) + false_alarm * np.mean(accepted[~same]))
 
 
 def cllr(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -157,7 +174,7 @@ def cllr(scores: ArrayLike, labels: ArrayLike) -> float:
       Brümmer and du Preez, *Application-independent evaluation of speaker detection*, Computer Speech & Language 20,
       2006, eq. (37).
     """
-    values, same = _trials(scores, labels, infinite=True)
+    values, same = checked_trials(scores, labels, infinite=True)
     missed, alarmed = np.logaddexp(0, -values[same]), np.logaddexp(0, values[~same])
     return float((missed.mean() + alarmed.mean()) / (2 * np.log(2)))
 
@@ -178,18 +195,85 @@ def min_cllr(scores: ArrayLike, labels: ArrayLike) -> float:
       >>> min_cllr([-5.0, -4.0, 7.0], [0, 0, 1])
       0.0
     """
+    return min_cllr_of(tally(*checked_trials(scores, labels)))
+
+
+# --- On trials that are checked and sorted, for those who need several of the numbers. ---
+
+
+class Tally(NamedTuple):
+    """Trials by score."""
+
+    values: Float64[ndarray, " values"]
+    """The distinct scores in rising order."""
+    targets: Int[ndarray, " values"]
+    """How many trials of the same speaker have each."""
+    nontargets: Int[ndarray, " values"]
+
+
+def tally(scores: Float64[ndarray, " trials"], same: Bool[ndarray, " trials"]) -> Tally:
+    """Sorts checked trials, the only n log n step of all."""
+    order = np.argsort(scores)
+    ordered = scores[order]
+    lasts = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    targets = np.diff(np.cumsum(same[order])[lasts], prepend=0)
+    return Tally(ordered[lasts], targets, np.diff(lasts, prepend=-1) - targets)
+
+
+def curve_of(tallied: Tally) -> DetCurve:
+    """See :func:`det_curve`."""
+    misses, correct = (np.concatenate([[0], np.cumsum(counts)]) for counts in (tallied.targets, tallied.nontargets))
+    return DetCurve(
+        miss_rates=misses / misses[-1],
+        false_alarm_rates=1 - correct / correct[-1],
+        thresholds=np.append(tallied.values, np.inf),
+    )
+
+
+def min_dcf_of_curve(curve: DetCurve, miss: float, false_alarm: float) -> float:
+    """See :func:`min_dcf`; the costs are :func:`cost_weights`."""
+    return float(np.min(miss * curve.miss_rates + false_alarm * curve.false_alarm_rates))
+
+
+def min_cllr_of(tallied: Tally) -> float:
+    """See :func:`min_cllr`."""
     from scipy.optimize import isotonic_regression
 
-    values, same = _trials(scores, labels)
-    _, group, targets, nontargets = _tally(values, same)
+    targets, nontargets = tallied.targets, tallied.nontargets
     counts = targets + nontargets
     posterior = isotonic_regression(targets / counts, weights=counts).x
     with np.errstate(divide="ignore"):
         ratios = np.log(posterior) - np.log1p(-posterior) - np.log(targets.sum() / nontargets.sum())
-    return cllr(ratios[group], same)
+    # Values that no trial of a kind has cost nothing there, however far out they are.
+    missed, alarmed = np.logaddexp(0, -ratios[targets > 0]), np.logaddexp(0, ratios[nontargets > 0])
+    bits = missed @ targets[targets > 0] / targets.sum() + alarmed @ nontargets[nontargets > 0] / nontargets.sum()
+    return float(bits / (2 * np.log(2)))
 
 
-def _trials(
+def eer_of_curve(curve: DetCurve) -> EqualErrorRate:
+    """The point of a curve where both rates are equal; between two of its points all is linear."""
+    gaps = curve.miss_rates - curve.false_alarm_rates
+    # From -1 to 1, and never down: the first point that is not below 0 is at or just past the crossing.
+    after = int(np.searchsorted(gaps, 0))
+    before = after - 1
+    share = -gaps[before] / (gaps[after] - gaps[before])
+    rate = curve.miss_rates[before] + share * (curve.miss_rates[after] - curve.miss_rates[before])
+    # Rejecting all begins just above the highest score.
+    low, high = curve.thresholds[before], min(curve.thresholds[after], np.nextafter(curve.thresholds[-2], np.inf))
+    return EqualErrorRate(float(rate), float(low + share * (high - low)))
+
+
+def cost_weights(p_target: float, cost_miss: float | int = 1, cost_false_alarm: float | int = 1) -> tuple[float, float]:
+    """What a miss rate and a false-alarm rate of 1 cost, on the normalised scale."""
+    if not 0 < p_target < 1:
+        raise ArgumentError(f"`p_target` must lie between 0 and 1, got {p_target!r}.")
+    check_range("cost_miss", cost_miss, low=0, low_open=True)
+    check_range("cost_false_alarm", cost_false_alarm, low=0, low_open=True)
+    miss, false_alarm = cost_miss * p_target, cost_false_alarm * (1 - p_target)
+    return miss / min(miss, false_alarm), false_alarm / min(miss, false_alarm)
+
+
+def checked_trials(
     scores: ArrayLike, labels: ArrayLike, *, infinite: bool = False
 ) -> tuple[Float64[ndarray, " trials"], Bool[ndarray, " trials"]]:
     """Checked scores, and which trials are of the same speaker."""
@@ -203,19 +287,10 @@ def _trials(
     values = values.astype(np.float64)
     if not (~np.isnan(values) if infinite else np.isfinite(values)).all():
         raise ArgumentError(f"`scores` must be {'numbers' if infinite else 'finite'}, got NaN or infinity.")
-    if same.dtype.kind not in "biuf" or not np.isin(same, (0, 1)).all():
+    if same.dtype.kind not in "biuf" or not ((same == 0) | (same == 1)).all():
         raise ArgumentError("`labels` must be 1 (same speaker) or 0 (different speakers), got other values.")
     same = same.astype(bool)
     if same.all() or not same.any():
         missing = "different speakers" if same.all() else "the same speaker"
         raise ArgumentError(f"`labels` must hold trials of both kinds, got none of {missing}.")
     return values, same
-
-
-def _tally(
-    scores: Float64[ndarray, " trials"], same: Bool[ndarray, " trials"]
-) -> tuple[Float64[ndarray, " values"], Int[ndarray, " trials"], Int[ndarray, " values"], Int[ndarray, " values"]]:
-    """The distinct scores in rising order, which of them each trial has, and how many trials of each kind have it."""
-    values, group = np.unique(scores, return_inverse=True)
-    targets, nontargets = (np.bincount(group[kind], minlength=len(values)) for kind in (same, ~same))
-    return values, group, targets, nontargets

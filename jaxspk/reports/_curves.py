@@ -40,11 +40,11 @@ def training_curves(
       ArgumentError: no row has a finite loss.
       MissingExtraError: matplotlib is not installed.
     """
-    losses = _curves(metrics, "loss")
+    losses = read_curves(metrics, "loss")
     if not losses:
         raise ArgumentError("`metrics` has no row with `step` and a finite `loss`; there is nothing to draw.")
-    scores = _curves(metrics, score) if score else {}
-    rates = _curves(metrics, "learning_rate")
+    scores = read_curves(metrics, score) if score else {}
+    rates = read_curves(metrics, "learning_rate")
     panels = 1 + bool(scores) + bool(rates)
     with _style.drawing(9.0, 2.2 + 1.3 * (panels - 1) if panels > 1 else 3.0) as drawn:
         heights = [1.6, *([1.1] if scores else []), *([0.55] if rates else [])]
@@ -62,7 +62,7 @@ def training_curves(
         return _style.to_figure(drawn, caption, _alt(losses, scores, score_label or score))
 
 
-def _curves(metrics: Sequence[Mapping[str, Any]], name: str) -> dict[str, Curve]:
+def read_curves(metrics: Sequence[Mapping[str, Any]], name: str) -> dict[str, Curve]:
     """Steps and finite values of a name by split, in order of steps; training first."""
     points: dict[str, list[tuple[int, float]]] = {}
     for row in metrics:
@@ -116,9 +116,11 @@ def _draw_score(axes: "Axes", scores: Mapping[str, Curve], label: str, best_step
                 color=_style.INK,
                 linestyle="",
             )
+            # On the side where the curve has room: scores of which less is better have it above.
+            above = best < np.median(values)
             axes.annotate(
-                f"{best:.2f}", (best_step, best), xytext=(0, -15), textcoords="offset points", ha="center",
-                color=_style.INK,
+                f"{best:.2f}", (best_step, best), xytext=(0, 8 if above else -15), textcoords="offset points",
+                ha="center", color=_style.INK,
             )  # fmt: skip
     axes.set_title(label)
     axes.margins(y=0.18)

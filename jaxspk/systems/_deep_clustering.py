@@ -15,8 +15,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from jaxspk import audio, losses, models, training
-from jaxspk.systems._storage import load_model, model_weights, restore_weights, save_model
+from jaxspk import audio, losses, models
+from jaxspk.systems._storage import load_with_config, save_with_config
 
 SYSTEM = "deep_clustering"
 
@@ -237,22 +237,14 @@ def save_deep_clustering(
     dtype: type[np.floating[Any]] = np.float32,
 ) -> Path:
     """Writes a model directory; ``dtype=np.float16`` halves it (the card should say so)."""
-    return save_model(
-        folder,
-        system=SYSTEM,
-        config=training.config_to_dict(config),
-        weights=model_weights(model, dtype=dtype),
-        card=card,
-    )
+    return save_with_config(folder, SYSTEM, config, model, card=card, dtype=dtype)
 
 
 def load_deep_clustering(folder: str | Path) -> tuple[DeepClusteringConfig, DeepClusteringModel]:
     """Reads a model directory written by :func:`save_deep_clustering`."""
-    stored = load_model(folder, system=SYSTEM)
-    config = training.config_from_dict(DeepClusteringConfig, stored.config)
-    model = nnx.eval_shape(lambda: DeepClusteringModel(config, rngs=nnx.Rngs(0)))
-    restore_weights(model, stored)
-    return config, model
+    return load_with_config(
+        folder, SYSTEM, DeepClusteringConfig, lambda config: DeepClusteringModel(config, rngs=nnx.Rngs(0))
+    )
 
 
 def _assignments(

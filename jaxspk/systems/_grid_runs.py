@@ -1,8 +1,6 @@
 """Running a grid, and reading what came of it."""
 
 import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +10,9 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jaxspk._files import write_whole
 from jaxspk.data import Mixture, MixtureSource
-from jaxspk.errors import ArgumentError, CheckpointError, CorpusError
+from jaxspk.errors import ArgumentError, CheckpointError
+from jaxspk.systems._beside_weights import weights_sha256
 from jaxspk.systems._clustering_methods import separate_by_methods
 from jaxspk.systems._deep_clustering import DeepClusteringModel, load_deep_clustering, save_deep_clustering
 from jaxspk.systems._method_scores import (
@@ -24,6 +22,7 @@ from jaxspk.systems._method_scores import (
     write_method_scores,
 )
 from jaxspk.systems._oracle_nmf import separate_by_bases, train_speaker_bases
+from jaxspk.systems._records import digest, read_record, write_record
 from jaxspk.systems._separation_card import separation_card
 from jaxspk.systems._separation_grid import (
     BASELINES,
@@ -106,7 +105,7 @@ def run_grid(
     say(f"{speech.speech.describe()}; {len(speech.closed)} utterances of training speakers kept for closed sets")
     described = {"speech": speech.speech.describe(), "closed": len(speech.closed), "grid": config_to_dict(grid)}
     folder.mkdir(parents=True, exist_ok=True)
-    _write_record(folder / GRID_FILE, described)
+    write_record(folder / GRID_FILE, described)
     needed = {name for cell in grid.cells if cell.name in names for name in cell.sets}
     every = any(name in BASELINES for name in names)
     sets = {w.name: (w, speech.mixtures(grid, w)) for w in grid.sets if every or w.name in needed}
@@ -132,7 +131,7 @@ def read_grid(folder: Path | str) -> list[GridResult]:
             results.append(GridResult(place.name, 0, _read_scores(place)))
         for record in sorted(place.glob(f"seed*/results/{RECORD_FILE}")):
             seed = int(record.parent.parent.name.removeprefix("seed"))
-            results.append(GridResult(place.name, seed, _read_scores(record.parent), _read_record(record)))
+            results.append(GridResult(place.name, seed, _read_scores(record.parent), read_record(record)))
     return [result for result in results if result.scores]
 
 
@@ -163,8 +162,8 @@ def _run_cell(
     title = f"{cell.name}, seed {seed}"
     with Run(place, config) as run:
         file = run.results / RECORD_FILE
-        record = _read_record(file) if file.is_file() else None
-        start_weights = None if start is None else _weights_digest(start)
+        record = read_record(file) if file.is_file() else None
+        start_weights = None if start is None else weights_sha256(start)
         if record is not None and record["start_weights"] != start_weights:
             raise CheckpointError(
                 f"{place}: was trained from weights that {cell.starts_from!r} no longer has; remove this folder, "
@@ -208,10 +207,10 @@ def _save(
         "best_step": stages[-1].best_step,
         "validation_loss": stages[-1].best_score,
         "skipped_steps": sum(stage.skipped for stage in stages),
-        "weights": _weights_digest(run.folder / "model"),
+        "weights": weights_sha256(run.folder / "model"),
         "scored": dict(before["scored"]) if before else {},
     }
-    _write_record(run.results / RECORD_FILE, record)
+    write_record(run.results / RECORD_FILE, record)
     return record
 
 
@@ -226,7 +225,7 @@ def _score_set(
     say: Say,
     title: str,
 ) -> None:
-    depends_on = _digest(
+    depends_on = digest(
         record["weights"], mixtures.fingerprint, len(mixtures), list(cell.methods), config_to_dict(grid.how)
     )
     file = results / f"{which.name}.csv"
@@ -241,7 +240,7 @@ def _score_set(
 
     write_method_scores(file, list(score_methods(separate, mixtures)))
     record["scored"][which.name] = depends_on
-    _write_record(results / RECORD_FILE, record)
+    write_record(results / RECORD_FILE, record)
 
 
 def _is_complete(record: Mapping[str, Any], asked: SeparationTraining) -> bool:
@@ -288,9 +287,9 @@ def _run_baseline(
         if name != IDEAL_MASK and which.who != "closed":
             continue
         settings = config_to_dict(features) | (config_to_dict(grid.nmf) if name != IDEAL_MASK else {})
-        depends_on = _digest(mixtures.fingerprint, len(mixtures), settings)
+        depends_on = digest(mixtures.fingerprint, len(mixtures), settings)
         file, record = place / f"{which.name}.csv", place / f"{which.name}.json"
-        if file.is_file() and record.is_file() and _read_record(record).get("scored") == depends_on:
+        if file.is_file() and record.is_file() and read_record(record).get("scored") == depends_on:
             say(f"{name}: {which.name} was scored")
             continue
         say(f"{name}: scoring {len(mixtures)} mixtures of {which.name}")
@@ -313,7 +312,7 @@ def _run_baseline(
             )
         place.mkdir(parents=True, exist_ok=True)
         write_method_scores(file, list(scored))
-        _write_record(record, {"scored": depends_on})
+        write_record(record, {"scored": depends_on})
 
 
 def _told(people: Sequence[str], what: str, say: Say) -> Iterator[str]:
@@ -328,26 +327,3 @@ def _told(people: Sequence[str], what: str, say: Say) -> Iterator[str]:
 
 def _read_scores(folder: Path) -> dict[str, list[MethodScore]]:
     return {file.stem: read_method_scores(file) for file in sorted(folder.glob("*.csv"))}
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise CheckpointError(f"{path}: damaged; remove it, and its cell is gone through again.") from None
-    return record
-
-
-def _write_record(path: Path, record: Mapping[str, Any]) -> None:
-    try:
-        write_whole(path, (json.dumps(record, indent=2) + "\n").encode())
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be written ({error.strerror}).") from None
-
-
-def _weights_digest(model: Path) -> str:
-    return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxspk import audio
-from jaxspk.errors import ArgumentError
+from jaxspk.systems._recording import check_usable
 from jaxspk.systems._separation_pieces import Pieces, cut, joined
 from jaxspk.systems._separation_steps import Embedded, MaskKind, Steps, active_bins
 
@@ -231,15 +231,6 @@ class _Heard:
         self.samples += len(block)
         self.peak = max(self.peak, float(np.max(np.abs(block), initial=0.0)))
         return block
-
-
-def check_usable(samples: int, sample_rate: int, peak: float, shortest_seconds: float) -> None:
-    """Refuses a recording too short to have frames, or silent."""
-    seconds = samples / sample_rate
-    if seconds < shortest_seconds:
-        raise ArgumentError(f"the recording lasts {seconds:.3f} s; at least {shortest_seconds:.3f} s are needed.")
-    if peak == 0:
-        raise ArgumentError("the recording is silent: all its samples are zero.")
 
 
 def _spread(available: int, size: int, rng: np.random.Generator) -> np.ndarray:

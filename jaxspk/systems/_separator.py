@@ -23,7 +23,8 @@ from jaxspk.systems._deep_clustering import (
     load_deep_clustering,
 )
 from jaxspk.systems._packaged import packaged_model
-from jaxspk.systems._separation_passes import Passes, Sample, check_usable
+from jaxspk.systems._recording import checked_waveform
+from jaxspk.systems._separation_passes import Passes, Sample
 from jaxspk.systems._separation_steps import MaskKind, Steps, active_bins
 from jaxspk.systems._speaker_counting import Speakers, load_counting_rule, possible_counts
 
@@ -102,7 +103,7 @@ class Separator:
           ArgumentError: a wrong shape, a number of speakers below 2, a recording that is silent, holds values that
             are not finite, or is shorter than :attr:`shortest_seconds`.
         """
-        waveform = _checked_waveform(waveform, sample_rate, self.shortest_seconds)
+        waveform = checked_waveform(waveform, sample_rate, self.shortest_seconds)
         with self._passes(lambda: [waveform], sample_rate) as passes:
             centers, _ = self._centers(passes, possible_counts(speakers, self.counting), seed)
             voices = np.concatenate(list(passes.voices(centers, _checked_masks(masks))), axis=1)
@@ -192,13 +193,13 @@ class Separator:
         Raises:
           ArgumentError: as :meth:`separate`, or a range that cannot be told.
         """
-        waveform = _checked_waveform(waveform, sample_rate, self.shortest_seconds)
+        waveform = checked_waveform(waveform, sample_rate, self.shortest_seconds)
         with self._passes(lambda: [waveform], sample_rate) as passes:
             return self._count(passes.sample(seed), possible_counts(speakers, self.counting), seed)
 
     def speaker_statistics(self, waveform: np.ndarray, sample_rate: int, *, seed: int = 0) -> np.ndarray:
         """What the rules of :meth:`count_speakers` look at, :data:`jaxspk.clustering.STATISTICS` of the recording."""
-        waveform = _checked_waveform(waveform, sample_rate, self.shortest_seconds)
+        waveform = checked_waveform(waveform, sample_rate, self.shortest_seconds)
         with self._passes(lambda: [waveform], sample_rate) as passes:
             return _statistics(passes.sample(seed), seed)
 
@@ -355,21 +356,3 @@ def _checked_masks(masks: MaskKind) -> MaskKind:
     if masks not in ("soft", "binary"):
         raise ArgumentError(f'`masks` must be "soft" or "binary", got {masks!r}.')
     return masks
-
-
-def _checked_waveform(waveform: np.ndarray, sample_rate: int, shortest_seconds: float) -> np.ndarray:
-    waveform = np.asarray(waveform)
-    if waveform.ndim != 1:
-        raise ArgumentError(
-            f"`waveform` must have one axis, [samples], got shape {waveform.shape}; average the channels first."
-        )
-    if not np.issubdtype(waveform.dtype, np.floating):
-        raise ArgumentError(
-            f"`waveform` must be floating in [-1, 1], got dtype {waveform.dtype}; scale and convert it."
-        )
-    if sample_rate < 1:
-        raise ArgumentError(f"`sample_rate` must be a positive number of Hz, got {sample_rate}.")
-    if not np.isfinite(waveform).all():
-        raise ArgumentError("the recording holds values that are not finite.")
-    check_usable(len(waveform), sample_rate, float(np.max(np.abs(waveform), initial=0.0)), shortest_seconds)
-    return waveform.astype(np.float32)

@@ -5,20 +5,16 @@ make other embeddings, and a rule for them would be wrong without showing it. A 
 eigenvalues of the affinities, which needs no fitting and gives no probability.
 """
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Literal
 
 from jaxspk import training
-from jaxspk._files import write_whole
 from jaxspk.clustering import MOST_CLUSTERS, CountingRule
 from jaxspk.errors import ArgumentError, ModelError
-from jaxspk.systems._storage import WEIGHTS_FILE
+from jaxspk.systems._beside_weights import load_fitted, save_fitted, weights_sha256
 
 COUNTING_FILE = "counting.json"
 _FORMAT, _FORMAT_VERSION = "jaxspk-counting", 1
-_LARGEST = 1 << 20
 
 Speakers = int | tuple[int, int] | Literal["auto"]
 """A number of voices, a range of numbers (both ends included), or "auto": one to three, as far as they can be told."""
@@ -60,18 +56,10 @@ def save_counting_rule(folder: str | Path, rule: CountingRule) -> Path:
     Raises:
       ModelError: the folder holds no weights, or cannot be written to.
     """
-    folder = Path(folder)
-    described = {
-        "format": _FORMAT,
-        "format_version": _FORMAT_VERSION,
-        "weights_sha256": _hash_of_weights(folder),
-        "rule": training.config_to_dict(rule),
-    }
-    try:
-        write_whole(folder / COUNTING_FILE, (json.dumps(described, indent=1) + "\n").encode())
-    except OSError as error:
-        raise ModelError(f"{folder / COUNTING_FILE}: cannot be written ({error.strerror}).") from None
-    return folder / COUNTING_FILE
+    path = Path(folder) / COUNTING_FILE
+    content = {"rule": training.config_to_dict(rule)}
+    save_fitted(path, content, kind=_FORMAT, version=_FORMAT_VERSION, weights=weights_sha256(folder))
+    return path
 
 
 def load_counting_rule(folder: str | Path) -> CountingRule | None:
@@ -81,33 +69,10 @@ def load_counting_rule(folder: str | Path) -> CountingRule | None:
       ModelError: the file is damaged, of a newer format, or was fitted to other weights.
     """
     path = Path(folder) / COUNTING_FILE
-    try:
-        size = path.stat().st_size
-        described = json.loads(path.read_text(encoding="utf-8")) if size <= _LARGEST else None
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, ValueError, RecursionError):
-        raise ModelError(f"{path}: is not valid JSON; remove it, or fit the rule anew.") from None
-    if size > _LARGEST:
-        raise ModelError(f"{path}: is {size} bytes; no rule of ours is. Remove it, or fit it anew.")
-    if not isinstance(described, dict) or described.get("format") != _FORMAT:
-        raise ModelError(f'{path}: lacks "format": "{_FORMAT}"; it was not written by jaxspk.')
-    if described.get("format_version") != _FORMAT_VERSION:
-        raise ModelError(
-            f"{path}: has format version {described.get('format_version')!r}, this jaxspk reads {_FORMAT_VERSION}."
-        )
-    if described.get("weights_sha256") != _hash_of_weights(Path(folder)):
-        raise ModelError(f"{path}: was fitted to other weights than lie beside it; remove it, or fit the rule anew.")
+    fitted = load_fitted(path, kind=_FORMAT, version=_FORMAT_VERSION, weights=weights_sha256(folder))
     try:
-        return training.config_from_dict(CountingRule, described.get("rule", {}), where="its rule")
+        return training.config_from_dict(CountingRule, (fitted or {}).get("rule", {}), where="its rule")
     except ArgumentError as error:
         raise ModelError(f"{path}: {error}") from None
-
-
-def _hash_of_weights(folder: Path) -> str:
-    try:
-        return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"{folder / WEIGHTS_FILE}: cannot be read ({error.strerror}).") from None

@@ -10,15 +10,19 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxspk import training
 from jaxspk.errors import ModelError
+
+_Config = TypeVar("_Config")
+_Model = TypeVar("_Model", bound=nnx.Module)
 
 FORMAT = "jaxspk-model"
 FORMAT_VERSION = 1
@@ -162,6 +166,38 @@ def restore_weights(model: nnx.Module, stored: StoredModel) -> None:
             )
         variable.set_value(jnp.asarray(array, expected.dtype))
     nnx.update(model, state)
+
+
+def save_with_config(
+    folder: str | Path,
+    system: str,
+    config: Any,
+    model: nnx.Module,
+    *,
+    card: str,
+    dtype: type[np.floating[Any]] = np.float32,
+) -> Path:
+    """Writes a module and the dataclass it was built from; ``dtype=np.float16`` halves it (the card should say so)."""
+    weights = model_weights(model, dtype=dtype)
+    return save_model(folder, system=system, config=training.config_to_dict(config), weights=weights, card=card)
+
+
+def load_with_config(
+    folder: str | Path, system: str, kind: type[_Config], build: Callable[[_Config], _Model]
+) -> tuple[_Config, _Model]:
+    """What :func:`save_with_config` wrote: the configuration, and the module that ``build`` makes of it.
+
+    Args:
+      folder: a model directory.
+      system: whose it must be.
+      kind: the dataclass of the configuration.
+      build: makes a module of the right structure; its own weights are never computed.
+    """
+    stored = load_model(folder, system=system)
+    config = training.config_from_dict(kind, stored.config)
+    model: _Model = nnx.eval_shape(lambda: build(config))
+    restore_weights(model, stored)
+    return config, model
 
 
 def _persistent_state(model: nnx.Module) -> nnx.State[Any, Any]:

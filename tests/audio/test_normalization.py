@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from jaxspk.audio import Normalization, normalize_utterance
+from jaxspk.audio import Normalization, normalize_bands, normalize_utterance
 from jaxspk.errors import ArgumentError
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
@@ -124,3 +124,37 @@ def test_damaged_statistics_are_refused(values, message):
 def test_what_does_not_fit_is_refused(make, message, as_a_user):
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+# --- Band by band. ---
+
+
+def test_each_band_has_zero_mean_and_unit_variance():
+    normalized = normalize_bands(jnp.asarray(draw(2, 3, 50, 9)))
+    np.testing.assert_allclose(normalized.mean(-2), 0, atol=1e-5)
+    np.testing.assert_allclose(normalized.std(-2), 1, atol=1e-4)
+
+
+def test_bands_are_normalised_as_torch_does_it():
+    """Biased variance, and 1e-5 in the root."""
+    features = draw(20, 4).astype(np.float64) * [1, 1e-2, 1e-3, 1e-5]
+    expected = (features - features.mean(0)) / np.sqrt(features.var(0) + 1e-5)
+    np.testing.assert_allclose(normalize_bands(jnp.asarray(features, jnp.float32)), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_padding_changes_no_band():
+    features = draw(50, 9)
+    padded = jnp.asarray(np.concatenate([features, np.full((13, 9), np.nan, np.float32)]))
+    normalized = normalize_bands(padded, jnp.arange(63) < 50)
+    np.testing.assert_allclose(normalized[:50], normalize_bands(jnp.asarray(features)), atol=1e-5)
+    np.testing.assert_array_equal(normalized[50:], 0)
+
+
+def test_constant_bands_and_empty_recordings_are_finite_with_their_gradients():
+    valid = jnp.array([[True] * 5, [False] * 5])
+
+    def at(x):
+        return normalize_bands(x, valid).sum()
+
+    value, gradient = jax.value_and_grad(at)(jnp.full((2, 5, 3), 7.0))
+    assert np.isfinite(value) and np.isfinite(gradient).all()

@@ -13,7 +13,9 @@ def test_a_recording_is_decoded_once_at_the_rate_asked_for(tmp_path, write_voice
     recordings = Recordings(8000)
     first = recordings.get(path)
     path.unlink()
-    assert recordings.get(path) is first
+    again = recordings.get(path)
+    assert again.waveform is first.waveform
+    assert again.level == first.level
     assert first.waveform.shape == (16000,)
     assert first.waveform.dtype == np.float32
 
@@ -24,6 +26,12 @@ def test_level_is_the_active_level(tmp_path, write_voice):
     assert Recordings(rate).get(path).level == active_level(waveform, rate)
 
 
+def test_who_wants_the_samples_alone_does_not_wait_for_their_level(tmp_path, write_voice, monkeypatch):
+    path = write_voice(tmp_path / "a.wav")
+    monkeypatch.setattr("jaxspk.audio.active_level", None)
+    np.testing.assert_array_equal(Recordings(8000).waveform(path), read_audio(path)[0])
+
+
 def test_samples_cannot_be_written_into(tmp_path, write_voice):
     with pytest.raises(ValueError, match="read-only"):
         Recordings(8000).get(write_voice(tmp_path / "a.wav")).waveform[0] = 1.0
@@ -32,19 +40,19 @@ def test_samples_cannot_be_written_into(tmp_path, write_voice):
 def test_memory_is_bounded_and_the_least_recently_used_goes_first(tmp_path, write_voice):
     paths = [write_voice(tmp_path / f"{name}.wav") for name in "abc"]
     recordings = Recordings(8000, max_bytes=2 * 4 * 16000)
-    a, b = recordings.get(paths[0]), recordings.get(paths[1])
-    assert recordings.get(paths[0]) is a
-    recordings.get(paths[2])
-    assert recordings.get(paths[0]) is a
-    again = recordings.get(paths[1])
+    a, b = recordings.waveform(paths[0]), recordings.waveform(paths[1])
+    assert recordings.waveform(paths[0]) is a
+    recordings.waveform(paths[2])
+    assert recordings.waveform(paths[0]) is a
+    again = recordings.waveform(paths[1])
     assert again is not b
-    np.testing.assert_array_equal(again.waveform, b.waveform)
+    np.testing.assert_array_equal(again, b)
 
 
 def test_one_recording_larger_than_the_bound_still_works(tmp_path, write_voice):
     path = write_voice(tmp_path / "a.wav")
     recordings = Recordings(8000, max_bytes=1)
-    assert recordings.get(path) is recordings.get(path)
+    assert recordings.waveform(path) is recordings.waveform(path)
 
 
 def test_unusable_files_are_refused_and_remembered(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxspk.cli import main
 from jaxspk.errors import ModelError
 from jaxspk.systems import packaged_model
 
@@ -21,7 +22,9 @@ def run_page(name: str, folder: Path) -> dict[str, object]:
 
 
 def test_every_page_is_run_here():
-    tested = {"check-your-own-gradient.md", "separate.md", "use-your-corpus.md", "your-own-loss.md"}
+    tested = {
+        "check-your-own-gradient.md", "separate.md", "use-your-corpus.md", "who-speaks.md", "your-own-loss.md",
+    }  # fmt: skip
     assert {page.name for page in PAGES.glob("*.md") if "```python" in page.read_text()} == tested
 
 
@@ -34,6 +37,19 @@ def test_separate(tmp_path, monkeypatch, capsys, as_a_user):
     run_page("separate.md", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} >= {"voice1.wav", "voice2.wav", "mixture.html"}
     assert float(re.search(r"improvement (-?[\d.]+) dB", capsys.readouterr().out)[1]) > 3
+
+
+def test_who_speaks(tmp_path, monkeypatch, capsys, as_a_user):
+    try:
+        packaged_model("metric_learning")
+    except ModelError:
+        pytest.skip("no weights come with this checkout")
+    monkeypatch.chdir(tmp_path)
+    assert main(["samples", "-o", "samples"]) == 0
+    capsys.readouterr()
+    run_page("who-speaks.md", tmp_path)
+    same, different = map(float, re.findall(r"-?\d\.\d\d", capsys.readouterr().out))
+    assert same > different + 0.2
 
 
 def test_your_own_loss(tmp_path, monkeypatch, as_a_user):

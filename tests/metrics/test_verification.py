@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxspk.errors import ArgumentError, ArgumentTypeError
-from jaxspk.metrics import cllr, det_curve, equal_error_rate, min_cllr, min_dcf
+from jaxspk.metrics import actual_dcf, cllr, det_curve, equal_error_rate, min_cllr, min_dcf
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "metric_learning_scoring.json").read_text())["lists"]
 
@@ -95,6 +95,24 @@ def test_accepting_all_and_rejecting_all_cost_one():
     wrong = [2.0, 1.0], [0, 1]
     for p_target in (0.01, 0.5, 0.99):
         np.testing.assert_allclose(min_dcf(*wrong, p_target=p_target), 1)
+
+
+def test_detection_cost_of_a_threshold_by_hand():
+    scores, labels = [0, 0, 0, 2, 2, 3], [0, 0, 0, 0, 1, 1]
+    np.testing.assert_allclose(actual_dcf(scores, labels, p_target=0.5, threshold=2), 0.25)
+    np.testing.assert_allclose(actual_dcf(scores, labels, p_target=0.5, threshold=2.5), 0.5)
+    np.testing.assert_allclose(actual_dcf(scores, labels, p_target=0.1, threshold=0), 9)
+    # Bayes's threshold of p = 0.1 is log 9 = 2.2: both of 2 are rejected.
+    np.testing.assert_allclose(actual_dcf(scores, labels, p_target=0.1), 0.5)
+    # And log 3 where a false alarm costs three times a miss.
+    np.testing.assert_allclose(actual_dcf(scores, labels, p_target=0.5, cost_false_alarm=3), 0.75)
+
+
+@given(tied_trials())
+def test_no_threshold_costs_less_than_the_minimum(trials):
+    scores, labels = trials
+    costs = [actual_dcf(scores, labels, p_target=0.2, threshold=t) for t in (*map(float, scores), np.inf)]
+    np.testing.assert_allclose(min(costs), min_dcf(scores, labels, p_target=0.2), atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A tiny separator, made-up voices, and mixtures of them, for the tests of the systems."""
+"""A tiny separator and speaker encoder, made-up voices, and mixtures of them, for the tests of the systems."""
 
 import dataclasses
 
@@ -7,13 +7,18 @@ import pytest
 from flax import nnx
 
 from jaxspk import audio
-from jaxspk.data import Mixture, MixtureConfig, MixturePlan, Utterance
+from jaxspk.audio import MelConfig
+from jaxspk.data import Mixture, MixtureConfig, MixturePlan, SpeakerBatchConfig, Utterance
 from jaxspk.systems import (
+    BandConfig,
     DeepClusteringConfig,
     DeepClusteringModel,
+    EncoderConfig,
     NetworkConfig,
     SeparationTraining,
     Separator,
+    SpeakerConfig,
+    SpeakerTraining,
     SpeechConfig,
     StageConfig,
 )
@@ -75,5 +80,37 @@ def tiny_training(corpus, tiny_config):
         stages=(StageConfig(frames=20, batch_size=2, fit=fit), StageConfig(frames=40, batch_size=2, fit=fit)),
         validation_mixtures=3,
         test_mixtures=2,
+        seed=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def voxceleb(tmp_path_factory):
+    """Sixteen speakers as VoxCeleb lies on a disk, four of them for tests: two segments of a video, one of another."""
+    folder = tmp_path_factory.mktemp("voxceleb")
+    rows = ["VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"]
+    for number in range(16):
+        gender, split = "fm"[number % 2], "test" if number < 4 else "dev"
+        name = f"id1{number:04d}"
+        rows.append(f"{name}\tSomebody\t{gender}\tNowhere\t{split}")
+        for take, segment in enumerate(("one/00001", "one/00002", "two/00001")):
+            path = folder / split / "wav" / name / f"{segment}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            waveform = voice(0.9, 8000, (190 if gender == "f" else 100) + 6 * number, 10 * number + take)
+            audio.write_audio(path, waveform, 8000)
+    (folder / "vox1_meta.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_speakers(voxceleb):
+    """The smallest training of a speaker encoder: 4 x 2 crops of half a second."""
+    features = BandConfig(mel=MelConfig(sample_rate=8000, n_fft=256, window_length=200, hop_length=80, num_mels=20))
+    return SpeakerTraining(
+        data=SpeechConfig(path=voxceleb, validation=0.25),
+        system=SpeakerConfig(features=features, encoder=EncoderConfig(network="tdnn", dim=8, pooling="asp", width=8)),
+        batches=SpeakerBatchConfig(speakers=4, utterances=2, seconds=0.5),
+        fit=FitConfig(steps=6, log_every=2, validate_every=3, checkpoint_every=3, score="eer"),
+        workers=1,
         seed=3,
     )

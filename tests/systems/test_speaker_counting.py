@@ -51,7 +51,7 @@ def test_a_rule_comes_back_with_its_model(folder):
         (lambda described: json.dumps({**described, "weights_sha256": "0"}), "fitted to other weights"),
         (lambda described: json.dumps({**described, "rule": {"countz": [1]}}), "unknown key `countz`"),
         (lambda described: json.dumps({**described, "rule": {**described["rule"], "bias": [1]}}), "`bias` .* got 1"),
-        (lambda described: " " * (1 << 21), "no rule of ours"),
+        (lambda described: " " * (1 << 23), "no such file of ours"),
     ],
     ids=["json", "foreign", "version", "weights", "key", "shape", "size"],
 )
