@@ -111,8 +111,8 @@ def semi_hard_triplet_definition(
                     continue
                 to_positive = _squared_distance(u[i], u[p])
                 to_negatives = [_squared_distance(u[i], u[n]) for n in range(len(u)) if y[n] != y[i]]
-                # Equal distances are not farther, however their squares round.
-                beyond = [distance for distance in to_negatives if distance > to_positive + 1e-12]
+                # What the loss says it does not tell apart is not farther: 64 units of float64's rounding.
+                beyond = [distance for distance in to_negatives if distance > to_positive + 64 * 2.0**-52]
                 terms.append(max(0.0, to_positive - min(beyond) + margin) if beyond else 0.0)
             losses.append(_mean(terms))
         return losses

@@ -52,6 +52,7 @@ def test_who_speaks(tmp_path, monkeypatch, capsys, as_a_user):
     assert same > different + 0.2
 
 
+@pytest.mark.slow
 def test_your_own_loss(tmp_path, monkeypatch, as_a_user):
     pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
     monkeypatch.chdir(tmp_path)

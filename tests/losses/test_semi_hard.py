@@ -129,3 +129,21 @@ def test_refusals_name_the_argument(as_a_user):
         losses.semi_hard_triplet_loss(x, jnp.zeros(4), margin=0.1)
     with pytest.raises(ArgumentError, match="`margin` must lie in"):
         losses.semi_hard_triplet_loss(x, labels, margin=-0.1)
+
+
+def test_distances_that_are_not_told_apart_are_ties_in_loss_and_definition_alike(x64):
+    # Found by a long run of the gradient suite: two squared distances between 1e-14 and 1e-12 apart.
+    x = np.array(
+        [
+            [0.15624999999809575, 0.35937500000190425, 1.0468749999980957],
+            [-0.171875, -1.453125, -1.0625],
+            [-0.796875, -0.53125, -0.375],
+            [0.15624999999904787, 0.3593750000009521, 1.0468749999990479],
+            [-0.0625, -0.78125, -0.734375],
+            [0.15625, 0.359375, 1.046875],
+        ]
+    )
+    labels = np.array([2, 2, 2, 1, 2, 2])
+    definition = losses.LOSSES["semi_hard_triplet_loss"].definition(x, labels, margin=0.5)
+    value = losses.semi_hard_triplet_loss(jnp.asarray(x), jnp.asarray(labels), margin=0.5)
+    np.testing.assert_allclose(value, definition, atol=1e-10)

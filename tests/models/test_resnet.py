@@ -244,6 +244,7 @@ def test_padding_of_any_length_changes_no_embedding(name, length):
 MOSTLY_ALIKE = [name if name in ("fast", "vgg") else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MOSTLY_ALIKE)
 def test_padding_changes_nothing_in_training(name):
     model = small(name)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from jaxspk.training import read_metrics
 
 _RUN = """
@@ -46,6 +48,7 @@ def digests(folder):
     return sums | {"metrics": json.dumps(lines)}
 
 
+@pytest.mark.slow
 def test_a_separation_run_killed_twice_ends_as_one_left_alone(corpus, tmp_path):
     alone = start(corpus, tmp_path / "alone")
     began = time.monotonic()

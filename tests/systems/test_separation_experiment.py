@@ -38,6 +38,7 @@ def test_the_list_of_test_mixtures_makes_the_same_mixtures(outcome, tiny_trainin
         np.testing.assert_array_equal(one.sources, other.sources)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_whatever_the_workers(outcome, tmp_path, tiny_training):
     again = run_separation(dataclasses.replace(tiny_training, workers=0), tmp_path / "again", progress=False)
     assert again.scores == outcome.scores

@@ -76,6 +76,7 @@ def test_no_speaker_is_in_two_of_closed_validation_and_open_sets(tiny_grid):
         assert speakers <= groups[{"closed": 0, "open": 2}[which.who]]
 
 
+@pytest.mark.slow
 def test_everything_is_scored_and_read_back(ran):
     folder, _ = ran
     results = {result.name: result for result in read_grid(folder)}
@@ -93,6 +94,7 @@ def test_everything_is_scored_and_read_back(ran):
     assert results["first"].record["steps"] == 6
 
 
+@pytest.mark.slow
 def test_the_second_began_with_the_weights_of_the_first(ran):
     folder, _ = ran
     first, second = (
@@ -101,6 +103,7 @@ def test_the_second_began_with_the_weights_of_the_first(ran):
     assert second["start_weights"] == first["weights"] != second["weights"]
 
 
+@pytest.mark.slow
 def test_run_again_it_repeats_nothing(ran, tiny_grid):
     folder, said = ran
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "grid.json")
@@ -112,6 +115,7 @@ def test_run_again_it_repeats_nothing(ran, tiny_grid):
     assert all("was scored" in line for line in again[1:])
 
 
+@pytest.mark.slow
 def test_another_number_of_mixtures_scores_anew_and_trains_nothing(ran, tiny_grid, tmp_path):
     folder = tmp_path / "grid"
     shutil.copytree(ran[0], folder)
@@ -124,6 +128,7 @@ def test_another_number_of_mixtures_scores_anew_and_trains_nothing(ran, tiny_gri
     assert (folder / "first/seed0/model/model.safetensors").stat().st_mtime_ns == weights
 
 
+@pytest.mark.slow
 def test_a_time_budget_stops_a_cell_and_more_time_goes_on(tiny_grid, tmp_path):
     soon = with_budget(tiny_grid, minutes=1e-6)
     run_grid(soon, tmp_path / "grid", only=["first"], progress=False)
@@ -137,6 +142,7 @@ def test_a_time_budget_stops_a_cell_and_more_time_goes_on(tiny_grid, tmp_path):
     assert result.record["stopped"] == "steps" and result.record["steps"] == 6
 
 
+@pytest.mark.slow
 def test_several_seeds_are_several_trainings(ran, tiny_grid, tmp_path):
     folder = tmp_path / "grid"
     shutil.copytree(ran[0], folder)
@@ -147,6 +153,7 @@ def test_several_seeds_are_several_trainings(ran, tiny_grid, tmp_path):
     assert [s.mixture for s in one.scores["open-2"]] == [s.mixture for s in two.scores["open-2"]]
 
 
+@pytest.mark.slow
 def test_other_settings_in_the_same_folder_are_refused(ran, tiny_grid):
     with pytest.raises(CheckpointError, match=r"stages\[0\].fit.steps"):
         run_grid(with_budget(tiny_grid, steps=5), ran[0], only=["first"], progress=False)
@@ -157,6 +164,7 @@ def test_a_cell_whose_start_is_missing_says_how_to_get_it(tiny_grid, tmp_path):
         run_grid(tiny_grid, tmp_path / "grid", only=["second"], progress=False)
 
 
+@pytest.mark.slow
 def test_a_start_that_was_trained_again_is_noticed(ran, tiny_grid, tmp_path):
     record = ran[0] / "second/seed0/results/cell.json"
     kept = record.read_text()
@@ -235,6 +243,7 @@ def test_a_budget_scales_all_alike(name):
     assert len(lines) == 3 + len(grid.cells) and "600 × 16 × 100" in "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_weights_of_another_size_are_refused_by_name(ran, tiny_grid, tmp_path):
     from jaxspk.systems import run_separation
 
