@@ -23,6 +23,8 @@ _ODD = (1, 3, 5, 7, 9, 11)
 _KINK_SHARE = 1e-8
 _EXPLAINED = 8
 _UNIT = 2.0**-53
+_MOST_ROUNDING = 2.0**-20
+"""What moves a value by more than this share of itself is no rounding, whatever shaking the input says."""
 _JUMP_LEVELS = 4
 _JUMP_SHARE = 0.2
 """A slope divides a rise by 16 over that many halvings of the step, a square root by 4."""
@@ -68,7 +70,9 @@ def slopes_from_rises(rises: Vector, scales: Vector, noise: Vector) -> Slopes:
         # A rise that does not shrink with its step is a jump, or an infinite slope: nothing is known there.
         finest = np.abs(rises[..., -1])
         before = np.abs(rises[..., -2 * _JUMP_LEVELS : -_JUMP_LEVELS]).max(-1)
-        jumps = ((finest > 8 * noise[:, None]) & (finest > _JUMP_SHARE * before)).any(-1)
+        # Where the value falls off steeply next to the input, shaking it moves the value by all of the jump.
+        explained = np.minimum(noise, _MOST_ROUNDING * parts)
+        jumps = ((finest > 8 * explained[:, None]) & (finest > _JUMP_SHARE * before)).any(-1)
         size = np.abs(gap)
         kinks = ~jumps & (size > 4 * gap_bar) & (size > _KINK_SHARE * (np.abs(slope) + size))
     half = np.where(kinks, size / 2, 0.0)

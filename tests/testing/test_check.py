@@ -137,6 +137,30 @@ def test_a_definition_that_is_badly_conditioned_is_not_held_against_the_loss():
     assert report.passed, report
 
 
+def test_a_value_that_falls_off_next_to_the_input_is_not_judged_from_afar():
+    # Two utterances of a speaker cancel up to 1e-12: their centroid turns round, and the true slope is 2e8.
+    embeddings = np.array(
+        [
+            [[0.84375, 0.140625, 0.765625], [-1.140625, 0.796875, 0.484375], [-0.1875, -1.375, 1.203125]],
+            [
+                [-1.65625, 1.421875, -0.234375],
+                [1.6562499999984936, -1.4218750000015064, 0.23437499999849365],
+                [0.84375, 0.140625, 0.765625],
+            ],
+            [[-0.75, -0.953125, -0.59375], [-0.625, 0.203125, 0.734375], [1.65625, -1.421875, 0.234375]],
+        ]
+    )
+    report = check_gradient(
+        losses.ge2e_contrast_loss,
+        Example((embeddings, np.array(4.0), np.array(-5.0)), {"centroid": "raw", "cosine_floor": None}),
+        gradient=losses.ge2e_contrast_loss_grad,
+        reference=losses.ge2e_contrast_loss_plain,
+        definition=losses.LOSSES["ge2e_contrast_loss"].definition,
+        seed=9,
+    )
+    assert report.passed, report
+
+
 def test_several_arguments_options_and_weights_of_the_values():
     def loss(x, labels, bias, *, power):
         return jnp.sum((x + bias[labels][:, None]) ** power, -1)
