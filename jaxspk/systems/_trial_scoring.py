@@ -44,12 +44,12 @@ class ScoringProtocol:
 
     Attributes:
       crops: vectors a recording.
-      score: of ``[*batch, crops, dim]`` and the same, to ``[*batch]``.
+      score: of arrays of vectors, crop by crop, and as many others; one number a pair.
       description: in words.
     """
 
     crops: int
-    score: Callable[[np.ndarray, np.ndarray], Float64[np.ndarray, "*batch"]]
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray]
     description: str
 
 
