@@ -194,7 +194,8 @@ def _array(parameter: Any) -> np.ndarray:
 
 def _check(ours: Sequence[Any], theirs: Sequence[Any]) -> None:
     """Loss and gradient norm of the first step."""
-    np.testing.assert_allclose([float(x) for x in ours], [float(x) for x in theirs], rtol=1e-3)
+    # The norm of a float32 gradient over 34 layers: 1.6e-3 apart was seen between layouts of the very same network.
+    np.testing.assert_allclose([float(x) for x in ours], [float(x) for x in theirs], rtol=5e-3)
 
 
 def _cases() -> Sequence[Case]:
