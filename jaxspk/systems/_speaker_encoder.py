@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,7 +118,7 @@ class SpeakerEncoder:
     def embed_file(
         self, path: str | os.PathLike[str], *, channel: int | Literal["mean"] = "mean"
     ) -> Float32[np.ndarray, " dim"]:
-        """Who speaks in a file of any format, rate and number of channels.
+        """Who speaks in a file of any format, rate and number of channels; of many: :func:`embed_recordings`.
 
         Raises:
           AudioError: the file cannot be decoded, or is no recording that can be embedded.
@@ -129,29 +128,6 @@ class SpeakerEncoder:
             return self.embed(waveform, self.sample_rate)
         except ArgumentError as error:
             raise AudioError(f"{os.fspath(path)}: {error}") from None
-
-    def embed_files(
-        self, paths: Iterable[str | os.PathLike[str]], *, channel: int | Literal["mean"] = "mean"
-    ) -> Iterator[tuple[str | os.PathLike[str], np.ndarray | AudioError]]:
-        """Each path with its vector, or with what is wrong with it; in order, a few minutes of sound in memory.
-
-        Args:
-          paths: of files.
-          channel: which one, or their mean.
-        """
-        for group in _grouped(paths, 32):
-            read: list[np.ndarray | AudioError] = []
-            for path in group:
-                try:
-                    waveform, _ = audio.read_audio(path, sample_rate=self.sample_rate, channel=channel)
-                    read.append(self._heard(waveform, self.sample_rate))
-                except AudioError as error:
-                    read.append(error)
-                except ArgumentError as error:
-                    read.append(AudioError(f"{os.fspath(path)}: {error}"))
-            vectors = iter(self._embed([heard for heard in read if isinstance(heard, np.ndarray)]))
-            for path, heard in zip(group, read, strict=True):
-                yield path, (heard if isinstance(heard, AudioError) else next(vectors))
 
     def _heard(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         """The recording at the network's rate."""
@@ -222,9 +198,3 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: np.ndarray = vectors / np.where(lengths > 0, lengths, 1)
     return scaled
-
-
-def _grouped(paths: Iterable[str | os.PathLike[str]], size: int) -> Iterator[list[str | os.PathLike[str]]]:
-    iterator = iter(paths)
-    while group := list(itertools.islice(iterator, size)):
-        yield group

@@ -72,4 +72,5 @@ def test_use_your_corpus(tmp_path, monkeypatch, as_a_user, capsys):
 
 def test_check_your_own_gradient(tmp_path, monkeypatch, as_a_user):
     monkeypatch.chdir(tmp_path)
-    run_page("check-your-own-gradient.md", tmp_path)
+    # Its last lines let a mistake be found; they raise where it is not.
+    assert run_page("check-your-own-gradient.md", tmp_path)
