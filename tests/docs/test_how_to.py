@@ -70,7 +70,9 @@ def test_use_your_corpus(tmp_path, monkeypatch, as_a_user, capsys):
     assert "_1.25_" in capsys.readouterr().out
 
 
-def test_check_your_own_gradient(tmp_path, monkeypatch, as_a_user):
+def test_check_your_own_gradient(tmp_path, monkeypatch, capsys, as_a_user):
     monkeypatch.chdir(tmp_path)
-    # Its last lines let a mistake be found; they raise where it is not.
-    assert run_page("check-your-own-gradient.md", tmp_path)
+    run_page("check-your-own-gradient.md", tmp_path)
+    printed = capsys.readouterr().out
+    assert "log_cosh: gradient right" in printed
+    assert "log_cosh: gradient WRONG" in printed and "at argument 0[2, 1]" in printed
