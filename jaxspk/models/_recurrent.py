@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxspk import _checks, _numerics
 from jaxspk.errors import ArgumentError
+from jaxspk.models._recurrence import Recurrence, recurrence
 
 Activation = Literal["tanh", "logistic"]
 
@@ -71,6 +72,7 @@ class BidirectionalLSTM(nnx.Module):
         inputs: Float[Array, "batch frames inputs"],
         *,
         frames_mask: Bool[Array, "batch frames"] | None = None,
+        recurrence: Recurrence = recurrence,
     ) -> Float[Array, "batch frames outputs"]:
         """Hidden states of both directions side by side, forward ones first.
 
@@ -78,6 +80,7 @@ class BidirectionalLSTM(nnx.Module):
           inputs: one vector per frame.
           frames_mask: False for padding, which stands at the end of a sequence. No valid frame depends on it;
             what comes out at padded frames is finite and means nothing.
+          recurrence: the loop over time; :func:`recurrence_plain` where forward mode is wanted.
         """
         dtype = self.dtype or jnp.promote_types(inputs.dtype, self.bias.dtype)
         inputs, input_kernel, recurrent_kernel, bias = (
@@ -95,7 +98,7 @@ class BidirectionalLSTM(nnx.Module):
             padded = ~frames_mask.T[..., None]
             in_input_gate = jnp.arange(4 * self.units) < self.units
             backward = jnp.where(padded & in_input_gate, jnp.asarray(_CLOSED, dtype), backward)
-        hidden = _recurrence(forward, jnp.flip(backward, 0), recurrent_kernel)
+        hidden = recurrence(jnp.stack([forward, jnp.flip(backward, 0)], 1), recurrent_kernel)
         hidden = jnp.concatenate([hidden[:, 0], jnp.flip(hidden[:, 1], 0)], axis=-1)
         return jnp.swapaxes(hidden, 0, 1)
 
@@ -211,34 +214,6 @@ class EmbeddingNetwork(nnx.Module):
         kernel, bias = self.kernel[...].astype(hidden.dtype), self.bias[...].astype(hidden.dtype)
         activations = _ACTIVATIONS[self.activation](hidden @ kernel + bias)
         return _unit_length(activations.reshape(*batch, frames * bins, self.dim))
-
-
-def _recurrence(
-    forward: Float[Array, "frames batch gates"],
-    backward: Float[Array, "frames batch gates"],
-    kernel: Float[Array, "2 units gates"],
-) -> Float[Array, "frames 2 batch units"]:
-    """Hidden states of both directions, each in the order of its own reading.
-
-    The products with the input are done for all frames at once before; only what depends on the previous
-    state is left to the loop, and both directions share its iterations. (On two CPU cores unrolling the loop
-    gains nothing, and one product for both directions is up to twice as fast as two loops.)
-    """
-    _, batch, _ = forward.shape
-    units = kernel.shape[1]
-    state_dtype = _numerics.at_least_float32(forward.dtype)
-
-    def step(state: tuple[Array, Array], projected: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
-        hidden, cell = state
-        gates = jnp.stack(projected) + hidden @ kernel
-        into, keep, candidate, out = jnp.split(gates.astype(state_dtype), 4, axis=-1)
-        cell = jax.nn.sigmoid(keep) * cell + jax.nn.sigmoid(into) * jnp.tanh(candidate)
-        hidden = (jax.nn.sigmoid(out) * jnp.tanh(cell)).astype(forward.dtype)
-        return (hidden, cell), hidden
-
-    start = (jnp.zeros((2, batch, units), forward.dtype), jnp.zeros((2, batch, units), state_dtype))
-    _, hidden = jax.lax.scan(step, start, (forward, backward))
-    return hidden
 
 
 def _unit_length(activations: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
