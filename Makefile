@@ -29,8 +29,9 @@ lint: $(STAMP) ## style and the import rule
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
+# A file of tests stays with one process: what it compiles, trains or writes for all of them is made once.
 unit: $(STAMP) ## tests and doctests but the slow ones
-	$(BIN)/pytest -q -n 2 -m "not slow" tests jaxspk
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests jaxspk
 
 # Without the run-time type checks of the other tests: the suite passes wrong things on purpose.
 gradcheck: $(STAMP) ## every gradient against independent witnesses
@@ -39,7 +40,7 @@ gradcheck: $(STAMP) ## every gradient against independent witnesses
 test: lint types unit gradcheck ## all of the above
 
 test-all: lint types gradcheck ## the slow tests too
-	$(BIN)/pytest -q -n 2 tests jaxspk
+	$(BIN)/pytest -q -n 2 --dist loadfile tests jaxspk
 
 test-peers: $(STAMP) ## losses against pytorch-metric-learning, which is installed for it
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[peers]'

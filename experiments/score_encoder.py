@@ -31,6 +31,7 @@ from jaxspk.systems import (
     load_speech,
     load_verification,
     packaged_model,
+    without_back_end,
 )
 
 
@@ -79,7 +80,7 @@ def main(config: Config) -> None:
 
 
 def scored_systems(config: Config, folder: Path, speakers: data.Manifest) -> Iterator[Scored]:
-    """The encoder by both protocols, itself before any training, and no network at all."""
+    """The encoder by both protocols, its network alone, itself before any training, and no network at all."""
     encoder = SpeakerEncoder.load(folder)
     rules = tuple(load_verification(folder).values())
     for protocol, name in (("whole", "encoder, cosine"), ("ten_crops", "encoder, ten crops of 4 s")):
@@ -88,6 +89,10 @@ def scored_systems(config: Config, folder: Path, speakers: data.Manifest) -> Ite
             encoder, speakers, protocol=protocol, resamples=config.resamples, seed=config.seed
         )
         yield Scored(name, scores, rules, protocol)
+    if encoder.config.back_end is not None:
+        print("scoring the network alone", file=sys.stderr)
+        alone = evaluate_verification(without_back_end(encoder), speakers, resamples=config.resamples, seed=config.seed)
+        yield Scored("its network without the back end", alone)
     print("scoring baselines", file=sys.stderr)
     yield Scored("MFCC statistics", cepstral_baseline(speakers, resamples=config.resamples, seed=config.seed))
     untrained = SpeakerEncoder(encoder.config, SpeakerModel(encoder.config, rngs=nnx.Rngs(config.seed)))

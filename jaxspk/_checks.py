@@ -69,8 +69,16 @@ def check_range(
     """Refuses a number outside [low, high], or (low, high] with ``low_open``; NaN is outside."""
     inside = (low < value if low_open else low <= value) and value <= high
     if not inside:
-        bounds = f"{'(' if low_open or low == -np.inf else '['}{low:g}, {high:g}{')' if high == np.inf else ']'}"
+        first, last = "(" if low_open or low == -np.inf else "[", ")" if high == np.inf else "]"
+        bounds = f"{first}{_number(low)}, {_number(high)}{last}"
         raise ArgumentError(f"`{name}` must lie in {bounds}, got {value!r}.")
+
+
+def _number(value: float | int) -> str:
+    try:
+        return f"{value:g}"
+    except OverflowError:  # An integer beyond the range of floats.
+        return "10^300 and more" if value > 0 else "-10^300 and less"
 
 
 def _shape(array: Any) -> str:

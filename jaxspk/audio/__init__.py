@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from jaxspk.audio._quality import RecordingQuality as RecordingQuality
     from jaxspk.audio._quality import recording_quality as recording_quality
     from jaxspk.audio._spec_augment import spec_augment as spec_augment
+    from jaxspk.audio._speech_frames import CepstraConfig as CepstraConfig
+    from jaxspk.audio._speech_frames import SpeechFrames as SpeechFrames
+    from jaxspk.audio._speech_frames import speech_frames as speech_frames
     from jaxspk.audio._stft import istft as istft
     from jaxspk.audio._stft import num_frames as num_frames
     from jaxspk.audio._stft import stft as stft
@@ -85,6 +88,9 @@ _HOMES = {
     "normalize_bands": "_normalization",
     "normalize_utterance": "_normalization",
     "spec_augment": "_spec_augment",
+    "CepstraConfig": "_speech_frames",
+    "SpeechFrames": "_speech_frames",
+    "speech_frames": "_speech_frames",
     "RecordingQuality": "_quality",
     "recording_quality": "_quality",
     "istft": "_stft",
@@ -97,10 +103,12 @@ __all__ = [
     "AudioInfo",
     "AudioStream",
     "AudioWriter",
+    "CepstraConfig",
     "FrameFeatureConfig",
     "MelConfig",
     "Normalization",
     "RecordingQuality",
+    "SpeechFrames",
     "SpeechLevel",
     "active_bins",
     "active_intervals",
@@ -135,6 +143,7 @@ __all__ = [
     "resample_blocks",
     "spec_augment",
     "spectrogram",
+    "speech_frames",
     "speech_level",
     "stft",
     "voice_activity",

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Inexact
 
 from jaxspk import _checks
 from jaxspk._numerics import at_least_float32
+from jaxspk.audio import _fourier
 from jaxspk.audio._stft import frame
 from jaxspk.errors import ArgumentError
 
@@ -208,7 +209,7 @@ def spectrogram(
     _checks.check_rank("waveform", waveform, 1, "samples")
     waveform = _padded(waveform.astype(at_least_float32(waveform.dtype)), config)
     frames = frame(waveform, config.n_fft, config.hop_length) * jnp.asarray(_window(config), waveform.dtype)
-    spectrum = jnp.fft.rfft(frames)
+    spectrum = _fourier.rfft(frames)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     if config.power != 2:
         # The root of zero has no finite gradient.

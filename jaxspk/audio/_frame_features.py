@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxspk import _checks
 from jaxspk._numerics import at_least_float32
+from jaxspk.audio import _fourier
 from jaxspk.audio._features import mel_filterbank
 from jaxspk.audio._stft import frame
 from jaxspk.errors import ArgumentError
@@ -164,7 +165,7 @@ def _powers(
     widths = [(0, 0)] * (waveform.ndim - 1) + [(0, max(after, 0))]
     windowed = frame(jnp.pad(waveform, widths), config.window_length, config.hop_length)[..., :columns, :]
     window = scipy.signal.get_window("hann", config.window_length, fftbins=True)
-    spectrum = jnp.fft.rfft(windowed * jnp.asarray(window, waveform.dtype), config.n_fft)
+    spectrum = _fourier.rfft(windowed * jnp.asarray(window, waveform.dtype), config.n_fft)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     if config.power != 2:
         # The root of zero has no finite gradient.

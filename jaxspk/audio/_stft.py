@@ -14,6 +14,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxspk import _checks
 from jaxspk._numerics import at_least_float32
+from jaxspk.audio import _fourier
 from jaxspk.errors import ArgumentError, ArgumentTypeError
 
 
@@ -67,7 +68,7 @@ def stft(
     after = (frames + overlap - 1) * hop_length - before - samples
     padded = jnp.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(before, after)])
     window = jnp.asarray(_root_hann(n_fft), waveform.dtype)
-    return jnp.fft.rfft(frame(padded, n_fft, hop_length) * window)
+    return _fourier.rfft(frame(padded, n_fft, hop_length) * window)
 
 
 def istft(
@@ -110,7 +111,7 @@ def istft(
             f"{frames}; give the length of the waveform that was transformed."
         )
     before = (_blocks_a_frame(n_fft, hop_length) - 1) * hop_length
-    frames_of_waveform = jnp.fft.irfft(spectrum, n_fft)
+    frames_of_waveform = _fourier.irfft(spectrum, n_fft)
     window = jnp.asarray(_synthesis_window(n_fft, hop_length), frames_of_waveform.dtype)
     return _overlap_add(frames_of_waveform * window, hop_length)[..., before : before + length]
 

@@ -26,10 +26,10 @@ class Hearing(NamedTuple):
 
 def load_encoder(model: Path | None) -> Hearing:
     """The model of a directory, or the one that comes with the package."""
-    from jaxspk.systems import SpeakerEncoder, packaged_model
+    from jaxspk import systems
 
-    folder = packaged_model(SYSTEM) if model is None else model
-    return Hearing(SpeakerEncoder.load(folder), folder)
+    folder = systems.packaged_model(SYSTEM) if model is None else model
+    return Hearing(systems.load_encoder(folder), folder)
 
 
 def embed(

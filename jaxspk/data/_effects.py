@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex64, Float32
+from jaxtyping import Complex64, Float, Float32
 
 from jaxspk import audio
 from jaxspk.data._sounds import Sound
@@ -14,6 +14,8 @@ from jaxspk.errors import ArgumentError
 
 # Samples from the start of a stored impulse response to its direct sound, at most, in seconds.
 _DIRECT_SECONDS = 0.004
+
+_EQUALIZER_POINTS = 8
 
 
 def check_sounds(name: str, share: float, sounds: Sequence[Sound]) -> None:
@@ -96,6 +98,44 @@ def at_distance(
     moved = np.array(response)
     moved[_early(response, sample_rate) :] *= np.float32(10 ** (tail_db / 20))
     return moved
+
+
+def equalize(
+    waveform: Float32[np.ndarray, " samples"], gains_db: Float[np.ndarray, " points"], sample_rate: int
+) -> Float32[np.ndarray, " samples"]:
+    """The sound through a filter without delay, of the same energy: another microphone, so to speak.
+
+    Args:
+      waveform: the sound.
+      gains_db: of points evenly spaced on the mel scale from 0 to half the rate, two at least; a smooth curve goes
+        through them.
+      sample_rate: in Hz.
+    """
+    import scipy.fft
+
+    length = scipy.fft.next_fast_len(2 * len(waveform), real=True)
+    filtered = scipy.fft.irfft(
+        scipy.fft.rfft(waveform, length) * _response(tuple(gains_db.tolist()), length, sample_rate), length
+    )
+    return _as_loud(waveform, filtered, 0)
+
+
+def equalize_randomly(
+    waveform: Float32[np.ndarray, " samples"], rng: np.random.Generator, deviation_db: float, sample_rate: int
+) -> Float32[np.ndarray, " samples"]:
+    """:func:`equalize` by independent normal gains at eight points."""
+    return equalize(waveform, rng.normal(scale=deviation_db, size=_EQUALIZER_POINTS), sample_rate)
+
+
+def _response(gains_db: tuple[float, ...], length: int, sample_rate: int) -> Float32[np.ndarray, " bins"]:
+    """Gain of each bin of a transform."""
+    import scipy.interpolate
+
+    # The mel scale, but for its unit.
+    bins = np.log1p(np.arange(length // 2 + 1) * (sample_rate / length) / 700)
+    points = np.linspace(0.0, np.log1p(sample_rate / 2 / 700), len(gains_db))
+    curve: np.ndarray = 10 ** (scipy.interpolate.CubicSpline(points, gains_db)(bins) / 20)
+    return curve.astype(np.float32)
 
 
 def _played_at(speed: float, sample_rate: int) -> int:

@@ -7,7 +7,7 @@ Noise is added as the paper's Eq. 5 has it, a plain mix with a small share that 
 
 import dataclasses
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32, Int
 
 from jaxspk import _checks
 from jaxspk.data._mixtures import digest
-from jaxspk.data._pipeline import Batch, Batches, batches
+from jaxspk.data._pipeline import Batch, Batches, batches, shard_of
 from jaxspk.data._pseudo_labels import PseudoLabelled
 from jaxspk.data._sounds import Sound
 from jaxspk.errors import ArgumentError, CorpusError
@@ -298,22 +298,46 @@ class ClassSource:
         return {"frames": frames.reshape(self.classes, self.frames, -1), "label": labels.astype(np.int32)}
 
 
-def pair_batches(source: PairSource, *, workers: int = 2, prefetch: int | None = None) -> Batches:
+def pair_batches(
+    source: PairSource,
+    *,
+    workers: int = 2,
+    prefetch: int | None = None,
+    shard_index: int = 0,
+    shard_count: int = 1,
+) -> Batches:
     """Batches of pairs without end, made ahead of time and resumed exactly; the stream does not depend on ``workers``.
+
+    Of several shards each gives its rows of every batch (:func:`jaxspk.data.batches`).
 
     Returns:
       An iterator over {"frames_1": float32 [pairs, samples], "frames_2": likewise, "cannot_link": bool [pairs]}.
     """
-    return batches(source, _only, batch_size=1, seed=source.seed, shuffle=False, workers=workers, prefetch=prefetch)
+    take = _part(shard_of(source.pairs, shard_index, shard_count, "pairs"))
+    made = batches(source, take, batch_size=1, seed=source.seed, shuffle=False, workers=workers, prefetch=prefetch)
+    made.shard_count = shard_count
+    return made
 
 
-def class_batches(source: ClassSource, *, workers: int = 2, prefetch: int | None = None) -> Batches:
+def class_batches(
+    source: ClassSource,
+    *,
+    workers: int = 2,
+    prefetch: int | None = None,
+    shard_index: int = 0,
+    shard_count: int = 1,
+) -> Batches:
     """Batches of classes without end, made ahead of time and resumed exactly.
+
+    Of several shards each gives its rows of every batch (:func:`jaxspk.data.batches`).
 
     Returns:
       An iterator over {"frames": float32 [classes, frames, samples], "label": int32 [classes]}.
     """
-    return batches(source, _only, batch_size=1, seed=source.seed, shuffle=False, workers=workers, prefetch=prefetch)
+    take = _part(shard_of(source.classes, shard_index, shard_count, "classes"))
+    made = batches(source, take, batch_size=1, seed=source.seed, shuffle=False, workers=workers, prefetch=prefetch)
+    made.shard_count = shard_count
+    return made
 
 
 def generated_noises(count: int, sample_rate: int, *, seed: int, seconds: float = 5.0) -> tuple[Sound, ...]:
@@ -375,6 +399,11 @@ def _to_peak(waveform: np.ndarray) -> Float32[np.ndarray, " samples"]:
     return peaked
 
 
-def _only(made: Sequence[Batch]) -> Batch:
-    (batch,) = made
-    return batch
+def _part(mine: slice) -> Callable[[Sequence[Batch]], Batch]:
+    """Takes a shard's rows of the one batch there is."""
+
+    def take(made: Sequence[Batch]) -> Batch:
+        (batch,) = made
+        return {name: rows[mine] for name, rows in batch.items()}
+
+    return take

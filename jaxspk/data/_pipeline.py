@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxspk import _checks
 from jaxspk.data._mixtures import Mixture, Mixtures
-from jaxspk.errors import CheckpointError, CorpusError, JaxspkError
+from jaxspk.errors import ArgumentError, CheckpointError, CorpusError, JaxspkError
 
 Batch = dict[str, np.ndarray]
 
@@ -30,11 +30,17 @@ class Batches:
     """An endless iterator over batches whose place can be saved and restored; made by :func:`batches`.
 
     Close it, or use it in a ``with`` statement, to stop its threads.
+
+    Attributes:
+      shard_count: of how many equal parts of every batch this iterator makes one.
     """
 
-    def __init__(self, dataset: Iterable[Batch | JaxspkError], identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, dataset: Iterable[Batch | JaxspkError], identity: Mapping[str, Any], *, shard_count: int = 1
+    ) -> None:
         self._iterator: Any = iter(dataset)
         self._identity = dict(identity)
+        self.shard_count = shard_count
 
     def __iter__(self) -> "Batches":
         return self
@@ -53,7 +59,7 @@ class Batches:
         """Goes to a place; the next batch is the one that would have come there.
 
         Raises:
-          CheckpointError: the place is one in another stream (other data, seed, batch size or shard).
+          CheckpointError: the place is one in another stream (other data, seed or batch size).
         """
         try:
             position, stream = state["position"], state["stream"]
@@ -93,24 +99,30 @@ def batches(
     """Batches without end: the source's items, in a new order every time round, ``batch_size`` at a time.
 
     The stream depends on the source, ``seed``, ``batch_size`` and the shard only, not on ``workers`` and
-    ``prefetch``. Batch k of all shards together holds what batch k of one shard of the same total size holds.
+    ``prefetch``. Batch k of all shards, one behind the other, is batch k of a single one, and a place in the stream is
+    the number of the batch, so that it is also one in a stream of more or fewer shards.
 
     Args:
       source: what to draw from.
       to_arrays: makes a batch of items; called in the worker threads.
-      batch_size: items in a batch (of this shard).
+      batch_size: items in a batch of all shards together.
       seed: of the order, 0 to 2**32 - 1.
       shuffle: False keeps the source's order, the same every time round.
       workers: threads that make batches ahead of time; 0 makes each when it is asked for.
       prefetch: batches made ahead, twice ``workers`` if None.
-      shard_index: which of ``shard_count`` parts of the stream this process reads.
+      shard_index: which of ``shard_count`` equal parts of every batch this process makes.
       shard_count: how many processes share the stream.
+
+    Raises:
+      ArgumentError: a number is out of its range, or the parts would not be equal.
+      CorpusError: the source is empty.
     """
     _checks.check_range("batch_size", batch_size, low=1)
     _checks.check_range("seed", seed, low=0, high=2**32 - 1)
     _checks.check_range("workers", workers, low=0)
     _checks.check_range("shard_count", shard_count, low=1)
     _checks.check_range("shard_index", shard_index, low=0, high=shard_count - 1)
+    mine = shard_of(batch_size, shard_index, shard_count, "batch_size")
     if not len(source):
         raise CorpusError("there is nothing to make batches of; the source is empty.")
     import grain  # Imports JAX, which reading a corpus need not wait for.
@@ -124,9 +136,9 @@ def batches(
 
     numbers = grain.MapDataset.range(len(source))
     numbers = numbers.shuffle(seed=seed) if shuffle else numbers
-    # Sliced behind `repeat`, so that the shards never drift apart at the end of a round.
-    endless = numbers.repeat(reseed_each_epoch=shuffle)[shard_index::shard_count]
-    made = endless.batch(batch_size, drop_remainder=True).map(make)
+    endless = numbers.repeat(reseed_each_epoch=shuffle)
+    # Numbers of the whole batch, of which this shard takes its part: the place in the stream is that of all.
+    made = endless.batch(batch_size, drop_remainder=True).map(lambda whole: make(whole[mine]))
     ahead = (2 * workers if prefetch is None else prefetch) if workers else 0
     identity = {
         "fingerprint": getattr(source, "fingerprint", None),
@@ -134,11 +146,29 @@ def batches(
         "seed": seed,
         "shuffle": shuffle,
         "batch_size": batch_size,
-        "shard_index": shard_index,
-        "shard_count": shard_count,
     }
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=ahead)
-    return Batches(made.to_iter_dataset(options), identity)
+    return Batches(made.to_iter_dataset(options), identity, shard_count=shard_count)
+
+
+def shard_of(rows: int, shard_index: int, shard_count: int, name: str) -> slice:
+    """The rows of a batch that a shard makes, one shard's behind the other's.
+
+    Args:
+      rows: of the whole batch.
+      shard_index: which shard.
+      shard_count: of how many.
+      name: of the argument that says how many rows, for the message.
+
+    Raises:
+      ArgumentError: the shards would not be equal.
+    """
+    if rows % shard_count:
+        raise ArgumentError(
+            f"`{name}` = {rows} cannot be divided into {shard_count} equal parts; take a multiple of {shard_count}."
+        )
+    share = rows // shard_count
+    return slice(shard_index * share, (shard_index + 1) * share)
 
 
 def mixture_batches(

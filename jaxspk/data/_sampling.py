@@ -342,7 +342,9 @@ def speaker_batches(
     )
     if not allow_held_out:
         refuse_held_out(source.held_out, "this manifest")
-    return batches(source, _only, batch_size=1, seed=seed, shuffle=False, workers=workers, prefetch=prefetch)
+    made = batches(source, _only, batch_size=1, seed=seed, shuffle=False, workers=workers, prefetch=prefetch)
+    made.shard_count = shard_count
+    return made
 
 
 def _only(made: Sequence[Batch]) -> Batch:

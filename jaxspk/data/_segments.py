@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int
 from jaxspk import _checks, audio
 from jaxspk.data._listing import Problem
 from jaxspk.data._recordings import Recordings
-from jaxspk.errors import AudioError, CorpusError
+from jaxspk.errors import ArgumentError, AudioError, CorpusError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,16 @@ class Segments:
             self, frames=self.frames[chosen], recordings=self.recordings[chosen], starts=self.starts[chosen]
         )
 
+    def overlapping(self, hop: int) -> "Segments":
+        """The same sound in more frames, of the same length, ``hop`` samples from one to the next.
+
+        A segment of five frames has seventeen that begin a quarter of a frame apart.
+        """
+        _checks.check_range("hop", hop, low=1)
+        count, each, samples = self.frames.shape
+        windows = np.lib.stride_tricks.sliding_window_view(self.frames.reshape(count, each * samples), samples, axis=1)
+        return dataclasses.replace(self, frames=np.ascontiguousarray(windows[:, ::hop]))
+
 
 def speech_intervals(
     waveform: Float32[np.ndarray, " samples"], config: SegmentConfig | None = None
@@ -194,12 +204,32 @@ def cut_segments(
       ArgumentError: ``recordings`` are at another rate.
     """
     config = config or SegmentConfig()
+    segments = cut_any_segments(paths, config, recordings=recordings, max_segments=max_segments)
+    if not len(segments):
+        raise CorpusError(
+            f"none of {len(segments.paths)} recordings has {config.frames * config.frame_seconds:g} s between two "
+            f"pauses; give longer ones, or raise `threshold_db`."
+        )
+    return segments
+
+
+def cut_any_segments(
+    paths: Iterable[Path | str],
+    config: SegmentConfig | None = None,
+    *,
+    recordings: Recordings | None = None,
+    max_segments: int | None = None,
+) -> Segments:
+    """As :func:`cut_segments`, but finding none is no error."""
+    config = config or SegmentConfig()
     recordings = recordings or Recordings(config.sample_rate)
     _checks.check_choice("recordings.sample_rate", recordings.sample_rate, (config.sample_rate,))
     if max_segments is not None:
         _checks.check_range("max_segments", max_segments, low=1)
     listed = tuple(Path(path) for path in paths)
-    found, cut, sources, problems = [], [], [], []
+    found, problems = [], []
+    cut = [np.zeros((0, config.segment_samples), np.float32)]
+    sources = [(np.zeros(0, int), np.zeros(0, int))]
     for number, path in enumerate(listed):
         try:
             waveform = recordings.waveform(path)
@@ -213,11 +243,6 @@ def cut_segments(
         # A copy: views would keep the whole recording in memory.
         cut.append(waveform[starts[:, None] + np.arange(config.segment_samples)])
         sources.append((np.full(len(starts), number), starts))
-    if not sum(map(len, cut)):
-        raise CorpusError(
-            f"none of {len(listed)} recordings has {config.frames * config.frame_seconds:g} s between two pauses; "
-            f"give longer ones, or raise `threshold_db`."
-        )
     return Segments(
         frames=np.concatenate(cut).reshape(-1, config.frames, config.frame_samples),
         recordings=np.concatenate([number for number, _ in sources]),
@@ -226,4 +251,24 @@ def cut_segments(
         config=config,
         statistics=interval_statistics(found, config),
         problems=tuple(problems),
+    )
+
+
+def join_segments(parts: Sequence[Segments]) -> Segments:
+    """Segments of several cuts of the same configuration, one behind the other; their statistics are left out.
+
+    Raises:
+      ArgumentError: there is no part, or two were cut differently.
+    """
+    if len({(part.config, part.frames.shape[1:]) for part in parts}) != 1:
+        raise ArgumentError("`parts` must be segments cut by one configuration, at least one of them.")
+    before = np.cumsum([0, *(len(part.paths) for part in parts)])
+    return Segments(
+        frames=np.concatenate([part.frames for part in parts]),
+        recordings=np.concatenate([part.recordings + first for part, first in zip(parts, before, strict=False)]),
+        starts=np.concatenate([part.starts for part in parts]),
+        paths=tuple(path for part in parts for path in part.paths),
+        config=parts[0].config,
+        statistics=interval_statistics([], parts[0].config),
+        problems=tuple(problem for part in parts for problem in part.problems),
     )

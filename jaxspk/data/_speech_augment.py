@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from jaxspk import _checks
-from jaxspk.data._effects import check_sounds, noise_at, reverberate_crop
+from jaxspk.data._effects import check_sounds, equalize_randomly, noise_at, reverberate_crop
 from jaxspk.data._sounds import Sound
 from jaxspk.errors import ArgumentError
 
@@ -49,6 +49,8 @@ class SpeechAugmentConfig:
     """Range of the level of the voice above each single voice behind it."""
     babble_speakers: tuple[int, int] = (3, 7)
     """Fewest and most voices behind it."""
+    equalizer_db: float = 0.0
+    """Deviation of the gains of a random smooth filter that everything goes through at the end: microphones differ."""
     level_db: float = 0.0
     """The level is moved up or down by as much at most."""
     speeds: tuple[float, ...] = ()
@@ -67,6 +69,7 @@ class SpeechAugmentConfig:
         fewest, most = self.babble_speakers
         _checks.check_range("babble_speakers[0]", fewest, low=1)
         _checks.check_range("babble_speakers[1]", most, low=fewest, high=100)
+        _checks.check_range("equalizer_db", self.equalizer_db, low=0.0, high=60.0)
         _checks.check_range("level_db", self.level_db, low=0.0, high=60.0)
         for index, speed in enumerate(self.speeds):
             _checks.check_range(f"speeds[{index}]", speed, low=0.5, high=2.0)
@@ -171,6 +174,8 @@ class SpeechAugment:
             behind += [noise_at(varied, other, db, start=0.0) for other, db in zip(voices, levels_db, strict=True)]
         if behind:
             varied = varied + np.sum(behind, axis=0)
+        if config.equalizer_db:
+            varied = equalize_randomly(varied, rng, config.equalizer_db, self._sample_rate)
         return varied * np.float32(10 ** (gain_db / 20)) if gain_db else varied
 
     def _happen(self, chances: np.ndarray) -> Sequence[bool]:

@@ -46,6 +46,8 @@ def read_table(path: Path, required: Sequence[str]) -> list[Row]:
                         f"{path}, line {reader.line_num}: {len(cells)} cells where the header names "
                         f"{len(header)} columns; put double quotes round a cell that holds a comma."
                     )
+                if any("\0" in cell for cell in cells):
+                    raise CorpusError(f"{path}, line {reader.line_num}: holds a NUL character; the table is damaged.")
                 rows.append(Row(reader.line_num, {n: c.strip() for n, c in zip(header, cells, strict=True)}))
             return rows
     except UnicodeDecodeError as error:

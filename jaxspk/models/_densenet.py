@@ -360,13 +360,6 @@ class CompactDenseNet(DenseNet):
         )
 
 
-FRAME_NETWORKS: dict[str, type[DenseNet121] | type[CompactDenseNet]] = {
-    "densenet121": DenseNet121,
-    "compact_densenet": CompactDenseNet,
-}
-"""Networks on the pictures of frames by name."""
-
-
 def _norm(norm: Norm, channels: int) -> BranchNorm | GroupNorm:
     return BranchNorm(channels) if norm == "batch" else GroupNorm(channels)
 

@@ -9,14 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from jaxspk.errors import MissingExtraError
-from jaxspk.reports import _sounds, _write
+from jaxspk.reports import _sounds, _timelines, _write
 from jaxspk.reports._blocks import Facts, Figure, Listing, Text
 from jaxspk.reports._report import Block, Report, Section
 from jaxspk.reports._sounds import Sound, Sounds
 from jaxspk.reports._tables import Table, format_cell
+from jaxspk.reports._timelines import Timeline
 
 # What a file name may hold but a page may not: control characters and halves of surrogate pairs.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+_TIMELINE_FILTERS = (
+    _timelines.axis,
+    _timelines.described,
+    _timelines.lane_box,
+    _timelines.lane_path,
+    _timelines.lane_times,
+    _timelines.level_box,
+    _timelines.level_path,
+    _timelines.sound_address,
+)
 
 # Neither what ends an address or an attribute, nor what the template would escape again.
 _KEPT_IN_ADDRESSES = " !$()*+,-./:;=?@[]_~"
@@ -25,9 +37,9 @@ _KEPT_IN_ADDRESSES = " !$()*+,-./:;=?@[]_~"
 def render(report: Report) -> str:
     """The page as HTML text.
 
-    All text is escaped. Pictures and sounds are in the page as ``data:`` addresses, and its content security
-    policy
-    refuses everything else: no address is fetched, no script runs but the page's own (by its hash).
+    All text is escaped. Pictures and sounds are in the page as ``data:`` addresses, and its content security policy
+    refuses everything else: no address is fetched, no script runs but the page's own (by its hash). A recording that
+    the reader opens himself, for a timeline without sound, is played from where it lies.
 
     Raises:
       MissingExtraError: jinja2 is not installed.
@@ -42,7 +54,7 @@ def render(report: Report) -> str:
             sections=_addressed(report),
             style=style,
             script=script,
-            policy=_policy(style, script),
+            policy=_policy(style, script, opens_files=_opens_files(report)),
         )
     )
 
@@ -76,7 +88,10 @@ def _environment() -> Any:
     environment.filters["sound"] = _sounds.data_uri
     environment.filters["outline"] = _sounds.outline
     environment.globals["outline_box"] = f"0 0 {_sounds.COLUMNS} {_sounds.HEIGHT}"
-    for kind in (Text, Facts, Listing, Table, Figure, Sound, Sounds):
+    for timeline_filter in _TIMELINE_FILTERS:
+        environment.filters[timeline_filter.__name__] = timeline_filter
+    environment.globals["voice_colours"] = _timelines.COLOURS
+    for kind in (Text, Facts, Listing, Table, Figure, Sound, Sounds, Timeline):
         environment.tests[kind.__name__.lower()] = functools.partial(_is, kind)
     return environment
 
@@ -107,10 +122,17 @@ def _with_text(section: Section) -> list[Block]:
     return [*([section.text] if section.text else []), *section.blocks]
 
 
-def _policy(style: str, script: str) -> str:
+def _opens_files(report: Report) -> bool:
+    """Whether the reader may open recordings in the page."""
+    blocks = (block for section in report.sections for block in section.blocks)
+    return any(isinstance(block, Timeline) and block.sound is None for block in blocks)
+
+
+def _policy(style: str, script: str, *, opens_files: bool) -> str:
     """The content security policy: all refused but what is in the page, style and script by their hashes."""
+    media = "data: blob:" if opens_files else "data:"
     return (
-        "default-src 'none'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; img-src data:; media-src {media}; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash(style)}; script-src {_hash(script)}"
     )
 

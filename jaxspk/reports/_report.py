@@ -7,8 +7,9 @@ from jaxspk.reports._blocks import Facts, Figure, Listing, Text
 from jaxspk.reports._provenance import Provenance
 from jaxspk.reports._sounds import Sound, Sounds
 from jaxspk.reports._tables import Table
+from jaxspk.reports._timelines import Timeline
 
-Block = str | Text | Facts | Listing | Table | Figure | Sound | Sounds
+Block = str | Text | Facts | Listing | Table | Figure | Sound | Sounds | Timeline
 """A piece of a section; a string is a :class:`Text`."""
 
 

@@ -31,6 +31,7 @@ def calibration_trials(
     *,
     protocol: Protocol = "whole",
     durations: Sequence[float | None] = (2.0, 3.0, 5.0, 8.0, None),
+    equalizer_db: float = 0.0,
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> CalibrationTrials:
@@ -43,7 +44,10 @@ def calibration_trials(
       manifest: people that the encoder was not trained on and is not tested on.
       protocol: a key of :data:`jaxspk.systems.PROTOCOLS`.
       durations: seconds that recordings are cut to; longer ones only, at a random place. None takes them whole.
-      seed: of the places.
+      equalizer_db: where positive, all is scored once more with each recording through a random filter whose gains
+        deviate by so much (:func:`jaxspk.data.equalize_randomly`): few validation speakers were recorded with as many
+        microphones as the recordings that somebody will compare.
+      seed: of places and filters.
       progress: told how many recordings were embedded, all durations counted.
 
     Raises:
@@ -59,7 +63,10 @@ def calibration_trials(
     trials = data.make_trials(manifest)
     heard = _Heard(encoder, manifest, protocol, progress)
     parts = [
-        heard.score(trials, seconds, np.random.default_rng([seed, place])) for place, seconds in enumerate(durations)
+        heard.score(trials, seconds, deviation_db, np.random.default_rng([seed, place, *number]))
+        for number, deviation_db in (((), 0.0), ((1,), equalizer_db))
+        for place, seconds in enumerate(durations)
+        if deviation_db or not number
     ]
     return CalibrationTrials(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
@@ -75,7 +82,7 @@ class _Heard:
         self._done = 0
 
     def score(
-        self, trials: data.ManifestTrials, seconds: float | None, rng: np.random.Generator
+        self, trials: data.ManifestTrials, seconds: float | None, deviation_db: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Scores, labels and speech of the trials whose recordings are long enough."""
         places: list[int] = []
@@ -84,6 +91,9 @@ class _Heard:
         for start in range(0, len(self._paths), _AT_ONCE):
             batch = self._paths[start : start + _AT_ONCE]
             cuts = [self._cut(path, seconds, rng) for path in batch]
+            if deviation_db:
+                rate = self._encoder.sample_rate
+                cuts = [cut if cut is None else data.equalize_randomly(cut, rng, deviation_db, rate) for cut in cuts]
             kept = [(start + place, cut) for place, cut in enumerate(cuts) if cut is not None]
             places += [place for place, _ in kept]
             vectors += self._embed([cut for _, cut in kept])

@@ -17,7 +17,7 @@ from jaxspk.errors import ArgumentError
 
 Sampling = Literal["all", "ten", "released"]
 
-SAMPLINGS: Mapping[str, str] = {
+SAMPLINGS: Mapping[Sampling, str] = {
     "all": "every item",
     "ten": "ten of each class, as the paper has it (2 s of each speaker)",
     "released": "two a class on average, drawn from all alike, as the code published with the paper does",

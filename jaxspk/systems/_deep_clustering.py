@@ -15,10 +15,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from jaxspk import audio, losses, models
+from jaxspk import _checks, audio, losses, models
 from jaxspk.systems._storage import load_with_config, save_with_config
 
 SYSTEM = "deep_clustering"
+
+_MOST_LAYERS = 100
 
 Batch = Mapping[str, Array]
 
@@ -81,6 +83,10 @@ class NetworkConfig:
     initial_std: float | None = None
     """Standard deviation of normal initial weights (H16, by way of CURRENNT: 0.1, which notes on it call the variance);
     None takes Glorot-uniform input weights and orthogonal recurrent ones."""
+
+    def __post_init__(self) -> None:
+        # A configuration from elsewhere must not build for ever.
+        _checks.check_range("layers", self.layers, low=1, high=_MOST_LAYERS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ _Parts = tuple[Callable[..., Any], bytes, Callable[..., Any]]
 
 def _program(encoder: SpeakerEncoder) -> Any:
     def embed(waveform: Float[Array, "batch samples"]) -> Float[Array, "batch dim"]:
-        return _numerics.normalize(encoder.model(waveform))
+        return _numerics.normalize(encoder.model.embed(waveform))
 
     return jax.jit(embed)
 

@@ -114,6 +114,8 @@ def train_separator(config: SeparationTraining, speech: Speech, run: Run, *, pro
             seed=seeds.stage(number),
             shuffle=False,
             workers=config.workers,
+            shard_index=training.processes().index,
+            shard_count=training.processes().count,
         ) as batches:
             result = training.fit(
                 model,

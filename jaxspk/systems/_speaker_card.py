@@ -8,6 +8,7 @@ import jax
 from flax import nnx
 
 from jaxspk.systems._speaker_evaluation import VerificationScores
+from jaxspk.systems._speaker_model import BackEndConfig
 from jaxspk.systems._speaker_objectives import OBJECTIVES
 from jaxspk.systems._speech import Speech
 
@@ -21,7 +22,7 @@ Says who speaks: one vector of {dim} numbers a recording (`jaxspk embed`, `verif
 Method: Chung et al., *In defence of metric learning for speaker recognition*, Interspeech 2020.
 
 - Network: {network}, {pooling} pooling, {parameters:,} parameters; {bands} {kind} bands at {sample_rate} Hz;
-  {normalize}.
+  {normalize}.{back_end}
 - Training: {date}, objective {objective}, {steps} steps of {speakers} x {utterances} crops of {seconds:g} s,
   {minutes:.0f} minutes, seed {seed}; the model of step {best_step}.
 - Augmentation: {augment}.
@@ -63,7 +64,7 @@ def speaker_card(
     features, encoder, result = config.system.features, config.system.encoder, trained.result
     learned = jax.tree.leaves(nnx.state(trained.encoder.model, nnx.Param))
     return _CARD.format(
-        dim=encoder.dim,
+        dim=config.system.dim,
         network=encoder.network,
         pooling=encoder.pooling.upper(),
         parameters=sum(leaf.size for leaf in learned),
@@ -74,6 +75,7 @@ def speaker_card(
             "recording": "all bands together normalised over the recording",
             "none": "nothing normalised",
         }[features.normalize],
+        back_end=_back_end(config.system.back_end),
         sample_rate=features.mel.sample_rate,
         date=datetime.date.today().isoformat(),
         objective=OBJECTIVES[config.objective.loss].title,
@@ -89,6 +91,13 @@ def speaker_card(
         rows="\n".join(_rows(scores["whole"])),
         sources=f"{sources}\n" if sources else "",
     )
+
+
+def _back_end(config: BackEndConfig | None) -> str:
+    if config is None:
+        return ""
+    beside = ", beside it mean and deviation of each band," if config.statistics else ""
+    return f"\n- Back end: the network's vector{beside} whitened within speakers, fitted to the training speakers."
 
 
 def _rows(scores: VerificationScores) -> list[str]:

@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +12,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Int
 
-from jaxspk import audio, data
-from jaxspk.errors import ArgumentError, AudioError
+from jaxspk.systems import _regularized_siamese
 from jaxspk.systems._packaged import packaged_model
-from jaxspk.systems._recording import checked_waveform
+from jaxspk.systems._recording_encoder import RecordingEncoder
 from jaxspk.systems._speaker_model import (
     SYSTEM,
     SpeakerConfig,
@@ -24,6 +22,7 @@ from jaxspk.systems._speaker_model import (
     load_speaker_model,
     with_border,
 )
+from jaxspk.systems._storage import load_model
 
 # Recordings are padded to the next of these durations, so that a collection compiles a few programs only: a geometric
 # ladder, two rungs an octave.
@@ -36,7 +35,7 @@ _SECONDS_AT_ONCE = 240.0
 
 
 @dataclasses.dataclass(frozen=True)
-class SpeakerEncoder:
+class SpeakerEncoder(RecordingEncoder):
     """Says who speaks: one vector of unit length a recording, near for one speaker and far for two.
 
     The similarity of two recordings is the cosine of the angle between their vectors, which is their inner product.
@@ -61,7 +60,8 @@ class SpeakerEncoder:
         """Reads a model directory; without a path, the weights that come with the package.
 
         Raises:
-          ModelError: the directory is missing, damaged or holds another system's model.
+          ModelError: the directory is missing, damaged or holds another system's model (:func:`load_encoder` reads
+            those of every encoder).
         """
         return cls(*load_speaker_model(packaged_model(SYSTEM) if path is None else path))
 
@@ -73,68 +73,9 @@ class SpeakerEncoder:
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return self.config.encoder.dim
+        return self.config.dim
 
-    @property
-    def shortest_seconds(self) -> float:
-        """Shortest recording that can be embedded; a useful one is ten times as long."""
-        return 0.1
-
-    def embed(
-        self, waveform: np.ndarray | Sequence[np.ndarray], sample_rate: int
-    ) -> Float32[np.ndarray, "*recordings dim"]:
-        """Who speaks in a recording, or in each of several.
-
-        Args:
-          waveform: ``[samples]``, floating, any level and length; or a list of such.
-          sample_rate: of all of them, in Hz.
-
-        Returns:
-          ``[dim]`` for one recording, ``[recordings, dim]`` for a list; each vector of unit length.
-
-        Raises:
-          ArgumentError: a wrong shape, or a recording that is silent, too short, or holds values that are not finite.
-        """
-        if isinstance(waveform, np.ndarray):
-            alone: np.ndarray = self._embed([self._heard(waveform, sample_rate)])[0]
-            return alone
-        return self._embed([self._heard(recording, sample_rate) for recording in waveform])
-
-    def embed_crops(
-        self, waveform: np.ndarray, sample_rate: int, *, seconds: float = 4.0, count: int = 10
-    ) -> Float32[np.ndarray, "count dim"]:
-        """Vectors of evenly spaced crops of a recording, the protocol of C20; a short one wraps round.
-
-        Args:
-          waveform: ``[samples]``, floating.
-          sample_rate: in Hz.
-          seconds: length of a crop.
-          count: how many.
-        """
-        heard = self._heard(waveform, sample_rate)
-        crops = data.evenly_spaced_crops(heard, self.config.features.samples(seconds), count)
-        return self._embed(list(crops))
-
-    def embed_file(
-        self, path: str | os.PathLike[str], *, channel: int | Literal["mean"] = "mean"
-    ) -> Float32[np.ndarray, " dim"]:
-        """Who speaks in a file of any format, rate and number of channels; of many: :func:`embed_recordings`.
-
-        Raises:
-          AudioError: the file cannot be decoded, or is no recording that can be embedded.
-        """
-        waveform, _ = audio.read_audio(path, sample_rate=self.sample_rate, channel=channel)
-        try:
-            return self.embed(waveform, self.sample_rate)
-        except ArgumentError as error:
-            raise AudioError(f"{os.fspath(path)}: {error}") from None
-
-    def _heard(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """The recording at the network's rate."""
-        waveform = checked_waveform(waveform, sample_rate, self.shortest_seconds)
-        return audio.resample(waveform, sample_rate, self.sample_rate)
-
-    def _embed(self, recordings: Sequence[np.ndarray]) -> np.ndarray:
+    def _vectors(self, recordings: list[np.ndarray]) -> Float32[np.ndarray, "recordings dim"]:
         """Unit vectors of recordings at the network's rate, computed in batches of about equal lengths."""
         pieces = [piece for recording in recordings for piece in self._pieces(recording)]
         owners = np.repeat(np.arange(len(recordings)), [len(self._pieces(recording)) for recording in recordings])
@@ -181,6 +122,17 @@ class SpeakerEncoder:
     def _split(self) -> tuple[Any, Any]:
         parts: tuple[Any, Any] = nnx.split(self.model)
         return parts
+
+
+def load_encoder(path: str | Path | None = None) -> RecordingEncoder:
+    """Reads a model directory of any system that makes one vector a recording; without a path, the packaged weights.
+
+    Raises:
+      ModelError: the directory is missing, damaged or holds a model of no such system.
+    """
+    if path is not None and load_model(path).system == _regularized_siamese.SYSTEM:
+        return _regularized_siamese.SiameseEncoder.load(path)
+    return SpeakerEncoder.load(path)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -147,29 +147,48 @@ def score_verification(
     seed: int = 0,
 ) -> VerificationScores:
     """The same of vectors that are there already, in the order of the manifest."""
-    groups = trial_groups(manifest)
-    pooled = score_pairs(vectors, groups[0].enrol, groups[0].test, protocol=protocol)
-    # Every other group is part of the first: each pair is scored once.
-    table = np.full((len(manifest), len(manifest)), np.nan)
-    table[groups[0].enrol, groups[0].test] = pooled
+    first, second = np.triu_indices(len(manifest), 1)
+    table = np.zeros((len(manifest), len(manifest)))
+    table[first, second] = table[second, first] = score_pairs(vectors, first, second, protocol=protocol)
+    return score_table(table, manifest, vectors=vectors, speech_seconds=speech_seconds, resamples=resamples, seed=seed)
+
+
+def score_table(
+    table: Float64[np.ndarray, "recordings recordings"],
+    manifest: Manifest,
+    *,
+    vectors: Float[np.ndarray, "recordings crops dim"] | None = None,
+    speech_seconds: Float64[np.ndarray, " recordings"] | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+) -> VerificationScores:
+    """The same of scores by any rule: minus a distance, for instance.
+
+    Args:
+      table: of every recording of the manifest against every other one, symmetric, higher for more similar voices.
+      manifest: the recordings.
+      vectors: what was compared, where it is vectors.
+      speech_seconds: speech in each recording.
+      resamples: of the bootstrap of speakers behind the intervals of equal error rates; 0 for none.
+      seed: of the bootstrap.
+    """
     scored = {}
-    for group in groups:
+    for group in trial_groups(manifest):
         scores = table[group.enrol, group.test]
         summary = metrics.summarize_verification(
             scores, group.labels, resamples=resamples, seed=seed, clusters=group.speakers if resamples else None
         )
         scored[group.name] = ScoredGroup(group, scores, summary)
     seconds = np.zeros(len(manifest)) if speech_seconds is None else speech_seconds
-    return VerificationScores(manifest, vectors, scored, seconds, _identification(vectors, manifest, protocol))
+    vectors = np.zeros((len(manifest), 1, 0)) if vectors is None else vectors
+    return VerificationScores(manifest, vectors, scored, seconds, _identification(table, manifest))
 
 
-def _identification(vectors: np.ndarray, manifest: Manifest, protocol: str) -> float:
+def _identification(table: Float64[np.ndarray, "recordings recordings"], manifest: Manifest) -> float:
     """Leave one out: each recording against the speakers' mean scores over their other recordings."""
     names = {name: number for number, name in enumerate(manifest.speakers)}
     speaker = np.array([names[utterance.speaker] for utterance in manifest])
-    first, second = np.triu_indices(len(speaker), 1)
-    scores = np.zeros((len(speaker), len(speaker)))
-    scores[first, second] = scores[second, first] = score_pairs(vectors, first, second, protocol=protocol)
+    scores = table - np.diag(np.diag(table))
     member = np.eye(len(names))[speaker]
     counts = member.sum(0) - member
     means = (scores @ member) / np.maximum(counts, 1)

@@ -15,7 +15,6 @@ from jaxspk.errors import ArgumentError, CorpusError
 from jaxspk.systems._calibration_trials import calibration_trials
 from jaxspk.systems._operating_points import ErrorRates
 from jaxspk.systems._speaker_card import speaker_card
-from jaxspk.systems._speaker_encoder import SpeakerEncoder
 from jaxspk.systems._speaker_evaluation import (
     POOLED,
     VerificationScores,
@@ -26,7 +25,7 @@ from jaxspk.systems._speaker_evaluation import (
 from jaxspk.systems._speaker_model import save_speaker_model
 from jaxspk.systems._speaker_training import SpeakerTraining, TrainedEncoder, train_speaker_encoder
 from jaxspk.systems._speech import Speech, load_speech
-from jaxspk.systems._trial_scoring import PROTOCOLS
+from jaxspk.systems._trial_scoring import PROTOCOLS, Embedder
 from jaxspk.systems._verification import Protocol, Verification, fit_verification, save_verification
 from jaxspk.training import Run
 
@@ -90,7 +89,13 @@ def run_speaker_verification(
         trained = train_speaker_encoder(config, speech, run, progress=progress)
         say(f"scoring {len(speech.test)} recordings of {len(speech.test.speakers)} test speakers, all against all")
         scores = {name: evaluate_verification(trained.encoder, speech.test, protocol=name) for name in PROTOCOLS}
-        calibration = calibrate_encoder(trained.encoder, speech.validation)
+        back_end = config.system.back_end
+        calibration = calibrate_encoder(
+            trained.encoder,
+            speech.validation,
+            # What was fitted to stand other microphones is calibrated with them.
+            equalizer_db=back_end.equalizer_db if back_end is not None and back_end.equalized else 0.0,
+        )
         metrics = tuple(training.read_metrics(run.folder))
         outcome = SpeakerOutcome(run.folder, config, speech, trained, scores, calibration, metrics)
         save_outcome_model(outcome, outcome.model_folder)
@@ -111,7 +116,11 @@ def save_outcome_model(
 
 
 def calibrate_encoder(
-    encoder: SpeakerEncoder, speakers: Manifest, *, protocols: Iterable[Protocol] = ("whole", "ten_crops")
+    encoder: Embedder,
+    speakers: Manifest,
+    *,
+    protocols: Iterable[Protocol] = ("whole", "ten_crops"),
+    equalizer_db: float = 0.0,
 ) -> tuple[Verification, ...]:
     """What scores of each protocol mean, from all trials of speakers the encoder did not learn.
 
@@ -119,11 +128,12 @@ def calibrate_encoder(
       encoder: what scores.
       speakers: validation speakers; nothing comes of them where they make too few trials.
       protocols: keys of :data:`jaxspk.systems.PROTOCOLS`.
+      equalizer_db: of :func:`calibration_trials`.
     """
     rules = []
     for protocol in protocols:
         try:
-            trials = calibration_trials(encoder, speakers, protocol=protocol)
+            trials = calibration_trials(encoder, speakers, protocol=protocol, equalizer_db=equalizer_db)
             rules.append(
                 fit_verification(
                     trials.scores,

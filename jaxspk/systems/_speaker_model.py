@@ -13,8 +13,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxspk import audio, models
+from jaxspk import _checks, _numerics, audio, models
 from jaxspk.systems._storage import load_with_config, save_with_config
+from jaxspk.training import may_change
 
 SYSTEM = "metric_learning"
 
@@ -68,15 +69,76 @@ class EncoderConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class BackEndConfig:
+    """What follows the trained network: a map in closed form, see :func:`fit_back_end`."""
+
+    statistics: bool = True
+    """Mean and deviation of each band over the recording stand beside the network's vector. They say nothing where
+    bands are normalised one by one."""
+    shrinkage: float = 0.1
+    """Share of the mean variance within a speaker that is added to every variance."""
+    crop_seconds: tuple[float, ...] = (3.0, 1.5)
+    """Crops that it is fitted to beside whole recordings, three of each length: short recordings vary more."""
+    equalized: int = 2
+    """Copies of each recording that it is fitted to, each through a random filter: microphones differ."""
+    equalizer_db: float = 5.0
+    """Deviation of the filters' gains."""
+    seed: int = 0
+    """Of the filters."""
+
+    def __post_init__(self) -> None:
+        _checks.check_range("shrinkage", self.shrinkage, low=0.0, low_open=True)
+        for seconds in self.crop_seconds:
+            _checks.check_range("crop_seconds", seconds, low=0.1)
+        _checks.check_range("equalized", self.equalized, low=0, high=100)
+        _checks.check_range("equalizer_db", self.equalizer_db, low=0.0, high=60.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SpeakerConfig:
     """Everything that makes a speaker encoder what it is; saved beside its weights."""
 
     features: BandConfig = BandConfig()
     encoder: EncoderConfig = EncoderConfig()
+    back_end: BackEndConfig | None = may_change(None)
+    """None leaves the network's vectors as they are."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        statistics = self.back_end is not None and self.back_end.statistics
+        return self.encoder.dim + (2 * self.features.bands if statistics else 0)
+
+
+class Fitted(nnx.Variable[Array]):
+    """An array found in closed form; no optimiser moves it."""
+
+
+class BackEnd(nnx.Module):
+    r"""Vectors in coordinates in which all speakers vary equally in all directions: :math:`y = (x - m) P`.
+
+    Attributes:
+      centre: :math:`m`, ``[dim]``.
+      projection: :math:`P`, ``[dim, dim]``.
+    """
+
+    def __init__(self, dim: int) -> None:
+        """Changes nothing yet."""
+        self.centre = Fitted(jnp.zeros(dim))
+        self.projection = Fitted(jnp.eye(dim))
+
+    def __call__(self, vectors: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
+        """The mapped vectors."""
+        return (vectors - self.centre[...]) @ self.projection[...]
 
 
 class SpeakerModel(nnx.Module):
-    """From waveforms to one embedding a recording, not scaled to any length."""
+    """From waveforms to one embedding a recording, not scaled to any length.
+
+    Attributes:
+      network: from bands to a vector; all that is trained.
+      back_end: what is made of the vector, or None.
+    """
 
     def __init__(self, config: SpeakerConfig, *, rngs: nnx.Rngs) -> None:
         """Draws the weights."""
@@ -86,6 +148,8 @@ class SpeakerModel(nnx.Module):
         self.network = models.SPEAKER_NETWORKS[encoder.network](
             config.features.bands, dim=encoder.dim, pooling=encoder.pooling, rngs=rngs, **width
         )
+        self.statistics = config.back_end is not None and config.back_end.statistics
+        self.back_end = nnx.data(None if config.back_end is None else BackEnd(config.dim))
 
     def __call__(
         self,
@@ -94,7 +158,7 @@ class SpeakerModel(nnx.Module):
         deterministic: bool = True,
         transform: Any = None,
     ) -> Float[Array, "batch dim"]:
-        """Embeddings of recordings of one length.
+        """The network's vectors of recordings of one length, as they are trained.
 
         Args:
           waveform: at the rate of the configuration.
@@ -105,6 +169,10 @@ class SpeakerModel(nnx.Module):
         bands = bands if transform is None else transform(bands)
         embeddings: Array = self.network(bands, deterministic=deterministic)
         return embeddings
+
+    def embed(self, waveform: Float[Array, "batch samples"]) -> Float[Array, "batch dim"]:
+        """Embeddings of recordings of one length, by network and back end."""
+        return self._embed(speech_bands(waveform, self.features))
 
     def embed_bordered(
         self, waveform: Float[Array, "batch bordered"], samples: Int[Array, " batch"]
@@ -120,9 +188,21 @@ class SpeakerModel(nnx.Module):
         unpadded = dataclasses.replace(config, mel=dataclasses.replace(config.mel, padding="none"), pre_emphasis=0.0)
         valid = samples if config.border else samples - config.mel.n_fft
         frames_mask = _frames_within(valid, waveform.shape[-1], config)
-        bands = speech_bands(waveform, unpadded, where=frames_mask)
-        embeddings: Array = self.network(bands, frames_mask=frames_mask)
-        return embeddings
+        return self._embed(speech_bands(waveform, unpadded, where=frames_mask), frames_mask)
+
+    def _embed(
+        self, bands: Float[Array, "batch frames bands"], frames_mask: Bool[Array, "batch frames"] | None = None
+    ) -> Float[Array, "batch dim"]:
+        vectors: Array = self.network(bands, frames_mask=frames_mask)
+        if self.back_end is None:
+            return vectors
+        vectors = _numerics.normalize(vectors)
+        if self.statistics:
+            # Of bands normalised together the squares of these add up to the number of bands: the same weight always.
+            statistics = band_statistics(bands, frames_mask) / np.sqrt(bands.shape[-1])
+            vectors = _numerics.normalize(jnp.concatenate([vectors, statistics], axis=-1))
+        mapped: Array = self.back_end(vectors)
+        return mapped
 
 
 def speech_bands(
@@ -147,6 +227,20 @@ def speech_bands(
     if config.normalize == "none":
         return bands
     return (audio.normalize_bands if config.normalize == "bands" else audio.normalize_utterance)(bands, where)
+
+
+def band_statistics(
+    bands: Float[Array, "*batch frames bands"], where: Bool[Array, "*batch frames"] | None = None
+) -> Float[Array, "*batch statistics"]:
+    """Mean and standard deviation of each band over the frames, side by side."""
+    inside = jnp.ones(bands.shape[:-1], bool) if where is None else where
+    count = jnp.maximum(jnp.sum(inside, axis=-1), 1)[..., None]
+
+    def mean(values: Array) -> Array:
+        return jnp.sum(jnp.where(inside[..., None], values, 0), axis=-2) / count
+
+    means = mean(bands)
+    return jnp.concatenate([means, jnp.sqrt(mean(jnp.square(bands - means[..., None, :])))], axis=-1)
 
 
 def with_border(waveform: np.ndarray, config: BandConfig) -> np.ndarray:

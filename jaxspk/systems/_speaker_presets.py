@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from jaxspk.audio import MelConfig
 from jaxspk.data import SpeakerBatchConfig, SpeechAugmentConfig, one_of_five_augment
-from jaxspk.systems._speaker_model import BandConfig, EncoderConfig, SpeakerConfig
+from jaxspk.systems._speaker_model import BackEndConfig, BandConfig, EncoderConfig, SpeakerConfig
 from jaxspk.systems._speaker_objectives import ObjectiveConfig
 from jaxspk.systems._speaker_training import SpeakerTraining, SpecAugmentConfig
 from jaxspk.systems._speech import SpeechConfig
@@ -18,6 +18,7 @@ def quick() -> SpeakerTraining:
         system=SpeakerConfig(
             features=BandConfig(normalize="recording"),
             encoder=EncoderConfig(network="tdnn", dim=64, pooling="asp", width=64),
+            back_end=BackEndConfig(),
         ),
         data=SpeechConfig(validation=0.15),
         batches=SpeakerBatchConfig(speakers=20, utterances=2, seconds=1.5),
@@ -36,6 +37,7 @@ def small() -> SpeakerTraining:
         system=SpeakerConfig(
             features=BandConfig(mel=MelConfig(num_mels=64), normalize="recording"),
             encoder=EncoderConfig(network="tdnn", dim=192, pooling="asp", width=192),
+            back_end=BackEndConfig(),
         ),
         batches=SpeakerBatchConfig(speakers=40, utterances=2, seconds=2.0),
         augment=SpeechAugmentConfig(

@@ -13,6 +13,7 @@ from jaxtyping import Array
 from jaxspk import _checks, audio, data, metrics, training
 from jaxspk.data import Manifest, Recordings, SpeakerBatchConfig, SpeechAugmentConfig
 from jaxspk.errors import ModelError, TrainingError
+from jaxspk.systems._back_end import fit_back_end
 from jaxspk.systems._speaker_encoder import SpeakerEncoder
 from jaxspk.systems._speaker_model import SpeakerConfig, SpeakerModel, load_speaker_model
 from jaxspk.systems._speaker_objectives import Objective, ObjectiveConfig, check_utterances
@@ -107,7 +108,8 @@ class SpeakerLearner(nnx.Module):
 
     def __init__(self, config: SpeakerTraining, *, classes: int, rngs: nnx.Rngs) -> None:
         """Draws the weights."""
-        self.model = SpeakerModel(config.system, rngs=rngs)
+        # The back end is fitted when the network is trained.
+        self.model = SpeakerModel(dataclasses.replace(config.system, back_end=None), rngs=rngs)
         self.objective = Objective(config.objective, classes=classes, dim=config.system.encoder.dim, rngs=rngs)
 
 
@@ -151,8 +153,8 @@ def train_speaker_encoder(
       TrainingError: the loss stays non-finite, or all embeddings have become the same.
     """
     check_utterances(config.objective, config.batches.utterances)
-    rate = config.system.features.mel.sample_rate
-    recordings = Recordings(rate)
+    network_alone = dataclasses.replace(config.system, back_end=None)
+    recordings = Recordings(config.system.features.mel.sample_rate)
     classes = data.speaker_classes(speech.train, config.batches, config.augment)
     learner = SpeakerLearner(config, classes=len(classes), rngs=nnx.Rngs(config.seed))
     if config.initial_model is not None:
@@ -165,11 +167,13 @@ def train_speaker_encoder(
             config.fit,
             key=jax.random.key(config.seed),
             run=run,
-            validate=_validation(config.system, speech.validation, recordings),
+            validate=_validation(network_alone, speech.validation, recordings),
             progress=progress,
         )
-    names = tuple(one.name for one in classes)
-    return TrainedEncoder(SpeakerEncoder(config.system, result.model.model), names, result)
+    encoder = SpeakerEncoder(network_alone, result.model.model)
+    if config.system.back_end is not None:
+        encoder = fit_back_end(encoder, speech.train, config.system.back_end, recordings=recordings)
+    return TrainedEncoder(encoder, tuple(one.name for one in classes), result)
 
 
 def _training_batches(config: SpeakerTraining, speech: Speech, recordings: Recordings) -> data.Batches:
@@ -187,6 +191,8 @@ def _training_batches(config: SpeakerTraining, speech: Speech, recordings: Recor
         rooms=data.read_rooms(folder / "rir", "training", rate) if augment.room_share else (),
         recordings=recordings,
         workers=config.workers,
+        shard_index=training.processes().index,
+        shard_count=training.processes().count,
     )
 
 
@@ -198,12 +204,12 @@ def _begin_with(model: SpeakerModel, folder: Path) -> None:
     """
     _, trained = load_speaker_model(folder)
     given, wanted = (
-        {path: variable.get_value().shape for path, variable in nnx.to_flat_state(nnx.state(network))}
-        for network in (trained, model)
+        {path: variable.get_value().shape for path, variable in nnx.to_flat_state(nnx.state(whole.network))}
+        for whole in (trained, model)
     )
     if given != wanted:
         raise ModelError(f"{folder}: holds another network than is trained; begin with a model of the same network.")
-    nnx.update(model, nnx.state(trained))
+    nnx.update(model.network, nnx.state(trained.network))
 
 
 def _validation(

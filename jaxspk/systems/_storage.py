@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 
 from jaxspk import training
-from jaxspk.errors import ModelError
+from jaxspk.errors import ArgumentError, ModelError
 
 _Config = TypeVar("_Config")
 _Model = TypeVar("_Model", bound=nnx.Module)
@@ -194,8 +194,16 @@ def load_with_config(
       build: makes a module of the right structure; its own weights are never computed.
     """
     stored = load_model(folder, system=system)
-    config = training.config_from_dict(kind, stored.config)
-    model: _Model = nnx.eval_shape(lambda: build(config))
+    try:
+        config = training.config_from_dict(kind, stored.config, where=str(stored.folder / CONFIG_FILE))
+        model: _Model = nnx.eval_shape(lambda: build(config))
+    except ArgumentError as error:
+        message = str(error).removeprefix(f"{stored.folder / CONFIG_FILE}: ")
+        raise ModelError(f"{stored.folder / CONFIG_FILE}: describes no model of ours: {message}") from None
+    except (ArithmeticError, MemoryError, TypeError, ValueError) as error:
+        # Sizes beyond reason, which libraries refuse in words of their own.
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{stored.folder / CONFIG_FILE}: describes no model that can be built: {reason}") from error
     restore_weights(model, stored)
     return config, model
 

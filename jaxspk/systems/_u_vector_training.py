@@ -17,7 +17,13 @@ from jaxtyping import Array, Float, Int
 from jaxspk import _checks, data, losses, metrics, training
 from jaxspk.data import ClassSource, LinkTable, NoiseConfig, PairSource, PseudoLabelled, Sound
 from jaxspk.errors import ArgumentError
-from jaxspk.systems._speaker_objectives import Objective, ObjectiveConfig, check_utterances, mean_distances
+from jaxspk.systems._speaker_objectives import (
+    Objective,
+    ObjectiveConfig,
+    StepCount,
+    check_utterances,
+    mean_distances,
+)
 from jaxspk.systems._u_vectors import UVectorConfig, UVectorModel
 from jaxspk.training import FitConfig, FitResult, OptimizerConfig, Run, may_change
 
@@ -108,6 +114,7 @@ class UVectorLearner(nnx.Module):
     Attributes:
       model: the network.
       objective: None for AutoEmbedder.
+      steps: done so far.
     """
 
     def __init__(self, config: UVectorTraining, *, classes: int, rngs: nnx.Rngs) -> None:
@@ -118,13 +125,20 @@ class UVectorLearner(nnx.Module):
             self.objective = nnx.data(
                 Objective(config.classwise.objective, classes=classes, dim=config.system.network.dim, rngs=rngs)
             )
+        self.steps = StepCount(jnp.int32(0))
 
 
 def u_vector_objective(
     config: UVectorTraining,
 ) -> Callable[[UVectorLearner, Batch, Array], tuple[Array, dict[str, Array]]]:
     """The training loss, for :func:`jaxspk.training.fit`, on the batches of :func:`u_vector_batches`."""
-    return _pairwise(config.pairwise) if config.twin == "pairwise" else _classwise
+    twin = _pairwise(config.pairwise) if config.twin == "pairwise" else _classwise
+
+    def counted(learner: UVectorLearner, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        learner.steps[...] = learner.steps[...] + 1
+        return twin(learner, batch, key)
+
+    return counted
 
 
 def u_vector_batches(config: UVectorTraining, labelled: PseudoLabelled, noises: Sequence[Sound] = ()) -> data.Batches:
@@ -135,12 +149,13 @@ def u_vector_batches(config: UVectorTraining, labelled: PseudoLabelled, noises: 
       labelled: frames to draw from.
       noises: to mix in; needed where ``config.noise`` asks for it.
     """
+    who = training.processes()
     if config.twin == "pairwise":
         pairs = PairSource(labelled, config.pairwise.pairs, seed=config.seed, noise=config.noise, noises=noises)
-        return data.pair_batches(pairs, workers=config.workers)
+        return data.pair_batches(pairs, workers=config.workers, shard_index=who.index, shard_count=who.count)
     size = config.classwise
     classes = ClassSource(labelled, size.classes, size.frames, seed=config.seed, noise=config.noise, noises=noises)
-    return data.class_batches(classes, workers=config.workers)
+    return data.class_batches(classes, workers=config.workers, shard_index=who.index, shard_count=who.count)
 
 
 def train_u_vectors(
@@ -150,6 +165,7 @@ def train_u_vectors(
     *,
     held_out: PseudoLabelled | None = None,
     noises: Sequence[Sound] = (),
+    watch: Callable[[int, UVectorModel], None] | None = None,
     progress: bool = True,
 ) -> TrainedUVectors:
     """Trains u-vectors; goes on where a killed run stopped. No name of a speaker is seen or asked for.
@@ -160,6 +176,8 @@ def train_u_vectors(
       run: receives checkpoints and metrics.
       held_out: frames that are not trained on, by whose ``link_error`` the best model is chosen; None takes the last.
       noises: to mix in.
+      watch: given the step and the model at every validation, to keep what curves are to be drawn of. Nothing comes
+        back from it, so that whoever watches may know the speakers.
       progress: show a bar on a terminal, lines elsewhere.
 
     Raises:
@@ -179,7 +197,7 @@ def train_u_vectors(
             config.fit,
             key=jax.random.key(config.seed),
             run=run,
-            validate=None if held_out is None else _validation(held_out, cosine=config.twin == "classwise"),
+            validate=_validation(config, labelled if held_out is None else held_out, watch),
             progress=progress,
         )
     model = (result.last if held_out is None else result.model).model
@@ -262,9 +280,14 @@ def _classwise(learner: UVectorLearner, batch: Batch, key: Array) -> tuple[Array
     return value, {**numbers, "within": within, "between": between}
 
 
-def _validation(held_out: PseudoLabelled, *, cosine: bool) -> Callable[[UVectorLearner], Mapping[str, float]]:
+def _validation(
+    config: UVectorTraining, judged: PseudoLabelled, watch: Callable[[int, UVectorModel], None] | None
+) -> Callable[[UVectorLearner], Mapping[str, float]]:
     def validate(learner: UVectorLearner) -> Mapping[str, float]:
-        embeddings = learner.model.embed(held_out.frames)
-        return {"link_error": link_error(embeddings, held_out, cosine=cosine), "spread": float(embeddings.std())}
+        if watch is not None:
+            watch(int(learner.steps[...]), learner.model)
+        embeddings = learner.model.embed(judged.frames)
+        error = link_error(embeddings, judged, cosine=config.twin == "classwise")
+        return {"link_error": error, "spread": float(embeddings.std())}
 
     return validate

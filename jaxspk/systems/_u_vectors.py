@@ -29,8 +29,8 @@ _FRAMES_AT_ONCE = 256
 class FrameNetworkConfig:
     """The network from the picture of a frame to a vector."""
 
-    network: Literal["densenet121", "compact_densenet"] = "compact_densenet"
-    """DenseNet121 for accelerators, or a compact one."""
+    network: Literal["densenet121", "compact_densenet", "statistics"] = "compact_densenet"
+    """DenseNet121 for accelerators, a compact one, or statistics of the bands over time and one hidden layer."""
     dim: int = 12
     """Length of a vector."""
     channels: int = 1
@@ -43,6 +43,8 @@ class FrameNetworkConfig:
     """Of each block of the compact network."""
     growth: int = 12
     """Channels that a layer of the compact network adds."""
+    units: int = 256
+    """Of the hidden layer on statistics; 0 has none. They know of no channels, norm, head, layers or growth."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,18 +95,12 @@ class UVectorModel(nnx.Module):
         """Draws the weights."""
         self.features = config.features
         network = config.network
-        sizes: dict[str, Any] = {}
+        sizes: dict[str, Any] = {"channels": network.channels, "norm": network.norm, "head": network.head}
         if network.network == "compact_densenet":
-            sizes = {"layers": network.layers, "growth": network.growth}
-        self.network = models.FRAME_NETWORKS[network.network](
-            config.picture,
-            dim=network.dim,
-            channels=network.channels,
-            norm=network.norm,
-            head=network.head,
-            rngs=rngs,
-            **sizes,
-        )
+            sizes |= {"layers": network.layers, "growth": network.growth}
+        elif network.network == "statistics":
+            sizes = {"units": network.units}
+        self.network = models.FRAME_NETWORKS[network.network](config.picture, dim=network.dim, rngs=rngs, **sizes)
 
     def __call__(
         self, frames: Float[Array, "*batch samples"], *, deterministic: bool = True, branches: int = 1

@@ -26,6 +26,7 @@ import numpy as np
 from jaxspk._files import is_unfinished, sync_folder, unfinished_name
 from jaxspk.errors import ArgumentError, CheckpointError
 from jaxspk.training._files import writing
+from jaxspk.training._processes import processes
 from jaxspk.training._progress import say
 
 _FORMAT = 1
@@ -182,6 +183,20 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def _checkpointer() -> Any:
+    """Orbax's; of several processes only this one takes part, where all would wait for each other."""
+    import orbax.checkpoint as ocp
+
+    who = processes()
+    if who.count == 1:
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=who.index, active_processes={who.index}, barrier_sync_key_prefix="jaxspk"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     import orbax.checkpoint as ocp
 
@@ -189,7 +204,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     filled = {name: np.asarray(array) for name, array in arrays.items() if array.size}
     if not filled:
         return
-    with _quiet_orbax(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _quiet_orbax(), _checkpointer() as checkpointer:
         try:
             checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(filled))
         except OSError:
@@ -206,7 +221,7 @@ def _read_arrays(path: Path, described: Mapping[str, Any]) -> dict[str, np.ndarr
     names = [name for name, array in arrays.items() if array.size]
     if not names:
         return arrays
-    with _quiet_orbax(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _quiet_orbax(), _checkpointer() as checkpointer:
         filled: dict[str, np.ndarray] = checkpointer.restore(
             path.absolute(),
             args=ocp.args.PyTreeRestore(

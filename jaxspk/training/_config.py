@@ -14,6 +14,9 @@ from jaxspk.errors import ArgumentError
 _Config = TypeVar("_Config")
 
 _MAY_CHANGE = "jaxspk_may_change"
+_LONGEST_SHOWN = 120
+MAY_CHANGE: Mapping[str, bool] = {_MAY_CHANGE: True}
+"""Metadata of such a field, for one made with ``dataclasses.field``."""
 
 
 def may_change(default: Any) -> Any:
@@ -36,8 +39,8 @@ def may_change(default: Any) -> Any:
       []
     """
     if dataclasses.is_dataclass(default):
-        return dataclasses.field(default_factory=lambda: default, metadata={_MAY_CHANGE: True})
-    return dataclasses.field(default=default, metadata={_MAY_CHANGE: True})
+        return dataclasses.field(default_factory=lambda: default, metadata=MAY_CHANGE)
+    return dataclasses.field(default=default, metadata=MAY_CHANGE)
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -129,13 +132,13 @@ def _to_json(value: Any, name: str) -> Any:
 def _dataclass_from_json(cls: type, values: Any, name: str, where: str) -> Any:
     at = f"`{name}`" if name else "the config"
     if not isinstance(values, Mapping):
-        raise ArgumentError(f"{where}: {at} must be an object with the fields of {cls.__name__}, got {values!r}.")
+        raise ArgumentError(f"{where}: {at} must be an object with the fields of {cls.__name__}, got {_shown(values)}.")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     for key in values:
         if key not in fields:
             close = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"{cls.__name__} has {', '.join(fields)}."
-            raise ArgumentError(f"{where}: unknown key `{_join(name, str(key))}`; {hint}")
+            raise ArgumentError(f"{where}: unknown key `{_join(name, _shown_key(key))}`; {hint}")
     hints = typing.get_type_hints(cls)
     arguments = {}
     for key, field in fields.items():
@@ -143,7 +146,10 @@ def _dataclass_from_json(cls: type, values: Any, name: str, where: str) -> Any:
             arguments[key] = _from_json(hints[key], values[key], _join(name, key), where)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ArgumentError(f"{where}: `{_join(name, key)}` is missing and has no default.")
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except ArgumentError as error:
+        raise ArgumentError(f"{where}: {f'{at}: ' if name else ''}{error}") from None
 
 
 def _from_json(kind: Any, value: Any, name: str, where: str) -> Any:
@@ -157,7 +163,7 @@ def _from_json(kind: Any, value: Any, name: str, where: str) -> Any:
         if any(value == choice and type(value) is type(choice) for choice in typing.get_args(kind)):
             return value
         choices = ", ".join(repr(choice) for choice in typing.get_args(kind))
-        raise ArgumentError(f"{where}: `{name}` must be one of {choices}, got {value!r}.")
+        raise ArgumentError(f"{where}: `{name}` must be one of {choices}, got {_shown(value)}.")
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _dataclass_from_json(kind, value, name, where)
     if kind is Any:
@@ -189,11 +195,11 @@ def _container_from_json(kind: Any, container: Any, value: Any, name: str, where
     arguments = typing.get_args(kind)
     if container in (tuple, list) or container is Sequence:
         if not isinstance(value, list | tuple):
-            raise ArgumentError(f"{where}: `{name}` must be a list, got {value!r}.")
+            raise ArgumentError(f"{where}: `{name}` must be a list, got {_shown(value)}.")
         if container is tuple and arguments and arguments[-1] is not Ellipsis:
             if len(value) != len(arguments):
                 raise ArgumentError(
-                    f"{where}: `{name}` must have {len(arguments)} elements, got {len(value)}: {value!r}."
+                    f"{where}: `{name}` must have {len(arguments)} elements, got {len(value)}: {_shown(value)}."
                 )
             kinds: Sequence[Any] = arguments
         else:
@@ -205,7 +211,7 @@ def _container_from_json(kind: Any, container: Any, value: Any, name: str, where
         return items if container is list else tuple(items)
     if container is dict or container is Mapping:
         if not isinstance(value, Mapping):
-            raise ArgumentError(f"{where}: `{name}` must be an object, got {value!r}.")
+            raise ArgumentError(f"{where}: `{name}` must be an object, got {_shown(value)}.")
         item_kind = arguments[1] if arguments else Any
         return {key: _from_json(item_kind, item, f"{name}.{key}", where) for key, item in value.items()}
     return _NO_CONTAINER
@@ -215,17 +221,31 @@ def _scalar_from_json(kind: Any, value: Any, name: str, where: str) -> Any:
     if kind is None or kind is type(None):
         if value is None:
             return None
-        raise ArgumentError(f"{where}: `{name}` must be null, got {value!r}.")
+        raise ArgumentError(f"{where}: `{name}` must be null, got {_shown(value)}.")
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ArgumentError(f"{where}: `{name}` must be of type float, got an integer beyond its range.") from None
     if isinstance(kind, type) and issubclass(kind, Path) and isinstance(value, str):
         return kind(value)
     # A bool is an int to Python, but `steps: true` is a mistake.
     if kind in (bool, int, str) and type(value) is kind:
         return value
     expected = getattr(kind, "__name__", str(kind))
-    raise ArgumentError(f"{where}: `{name}` must be of type {expected}, got {value!r}.")
+    raise ArgumentError(f"{where}: `{name}` must be of type {expected}, got {_shown(value)}.")
 
 
 def _join(name: str, key: str) -> str:
     return f"{name}.{key}" if name else key
+
+
+def _shown(value: Any) -> str:
+    """A value as it may stand in a message: on one line, and no longer than one."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def _shown_key(key: Any) -> str:
+    text = _shown(key)
+    return text[1:-1] if isinstance(key, str) else text

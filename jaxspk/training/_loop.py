@@ -14,16 +14,19 @@ from flax import nnx
 from jax import Array
 from jaxtyping import PyTree
 
-from jaxspk.errors import ArgumentError, CheckpointError, TrainingError
+from jaxspk.errors import ArgumentError, TrainingError
 from jaxspk.training._arrays import digest, from_named_arrays, to_named_arrays
-from jaxspk.training._checkpoints import Checkpoint, Checkpoints
-from jaxspk.training._config import config_differences, config_from_dict, config_to_dict
+from jaxspk.training._checkpoints import Checkpoint
 from jaxspk.training._fit_config import FitConfig
-from jaxspk.training._log import LogPosition
 from jaxspk.training._optimizers import make_optimizer, make_schedule
 from jaxspk.training._pace import Pace
+from jaxspk.training._parallel import Placement, own_rows
+from jaxspk.training._processes import from_leader, peers_needed, processes
+from jaxspk.training._profile import Profile
 from jaxspk.training._progress import Progress
+from jaxspk.training._result import FitResult
 from jaxspk.training._run import Run
+from jaxspk.training._saves import Saves
 from jaxspk.training._state import TrainState, init_state
 from jaxspk.training._step import (
     RESERVED,
@@ -37,41 +40,13 @@ from jaxspk.training._step import (
 )
 from jaxspk.training._step_metrics import StepMetrics
 from jaxspk.training._tally import Tally
+from jaxspk.training._watchdog import SLOW, Watchdog, is_supervised
 
 # Steps sent to the device before the first of them must be done: enough to keep it busy, few enough to hold
 # their batches in memory and to notice bad steps soon.
 _STEPS_AHEAD = 4
 
 _Model = TypeVar("_Model", bound=nnx.Module)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FitResult(Generic[_Model]):
-    """What came of a training.
-
-    Attributes:
-      model: the one with the best validation score; the last one where nothing was validated.
-      last: the model after the last step.
-      step: steps done.
-      best_step: the step of ``model``.
-      best_score: its score, None where nothing was validated.
-      skipped: steps that were not finite and changed nothing.
-      stopped: what ended it: its steps, its patience, or its time.
-      data_wait_share: part of the training time in which the device had nothing to do but wait for data.
-      seconds: time spent, resumptions added up.
-      compilations: how often the step was compiled by this process; more than once if batches change shape.
-    """
-
-    model: _Model
-    last: _Model
-    step: int
-    best_step: int
-    best_score: float | None
-    skipped: int
-    stopped: Literal["steps", "patience", "time budget"]
-    data_wait_share: float
-    seconds: float
-    compilations: int
 
 
 def fit(
@@ -91,6 +66,11 @@ def fit(
     Called again with the same arguments and a :class:`Run` on the same folder, it ends in the same state, bit
     by bit, and the same metrics.jsonl but for its times, as if it had never been interrupted (on the same
     machine, versions and number of threads). Called again after its end, it returns the same result at once.
+
+    On several devices (``config.parallel``) the batch is divided between them; in several processes
+    (:func:`connect`) the same call in all of them trains one model; each feeds its rows of every batch, and ``batches``
+    may make these alone, which it tells by an attribute ``shard_count`` (those of :mod:`jaxspk.data` do).
+    Both change the last digits of the numbers and nothing else, and a run may go on with more or fewer.
 
     A curriculum is several calls with different stages in one run, each beginning with the model before it::
 
@@ -146,68 +126,54 @@ class _Fit(Generic[_Model]):
             self._graph, loss, None if config.compute_dtype == "float32" else config.compute_dtype
         )
         begin = {"params": self._params, "rest": self._rest, "key": self._key}
-        self._begun_with = digest(to_named_arrays(begin, "begin"))
+        self._saves = Saves(run, stage, config, digest(to_named_arrays(begin, "begin")))
         self._compilations = 0
-        self._step = jax.jit(self._counted_step(), donate_argnums=0)
-        self._device = jax.local_devices()[0]
-        self._checkpoints = Checkpoints(run.checkpoints / stage, keep=config.keep_checkpoints)
         self._tally = Tally()
         self._best: dict[str, np.ndarray] = {}
         self._bad_runs: collections.deque[Array] = collections.deque()
         self._stepping_since: float | None = None
-        self._progress = Progress(stage or "training", total=config.steps, shown=progress)
+        leading = processes().is_leader
+        self._progress = Progress(stage or "training", total=config.steps, shown=progress, silent=not leading)
+        self._profile = Profile(run.folder / "profile" / stage if config.profile and leading else None)
+        self._watchdog = Watchdog(config.parallel.stuck_after_seconds, active=processes().count > 1 or is_supervised())
 
     def result(self) -> FitResult[_Model]:
         """Trains what is left to train."""
-        checkpoint = self._checkpoints.latest(refuse=self._refuse, say=self._progress.say)
+        checkpoint = self._saves.latest(self._progress.say)
         if checkpoint is not None:
-            self._check_config(checkpoint)
             self._tally = Tally(**checkpoint.record["tally"])
-            self._run.metrics.seek(LogPosition(**checkpoint.record["log"]))
             if self._tally.finished is not None:
                 self._progress.note(f"was finished at step {self._tally.step}.")
                 return self._finished_result(checkpoint)
         self._began = time.monotonic() - self._tally.seconds
-        if checkpoint is not None:
-            self._batches.set_state(checkpoint.record["batches"])
-        batch = self._next_batch()
-        self._begin(batch, checkpoint)
-        with Pace() as self._pace, self._progress:
-            if checkpoint is not None and self._out_of_time():
-                self._stop_in_time()
-            else:
-                self._train(batch)
-        return self._make_result(self._state.params, self._state.rest)
-
-    # --- Going on from a checkpoint. ---
-
-    def _refuse(self, checkpoint: Checkpoint) -> str | None:
-        """What speaks against going on from a checkpoint, in a few words."""
-        if checkpoint.record.get("begun_with") != self._begun_with:
-            return "begun with another model or key than the ones given now."
-        if not self._run.metrics.holds(LogPosition(**checkpoint.record["log"])):
-            return "the lines of metrics.jsonl up to it are not as they were written."
-        return None
-
-    def _check_config(self, checkpoint: Checkpoint) -> None:
-        where = str(self._checkpoints.path(checkpoint.step))
-        before = config_from_dict(FitConfig, checkpoint.record["config"], where=where)
-        if different := config_differences(before, self._config):
-            names = ", ".join(f"`{name}`" for name in different)
-            raise CheckpointError(
-                f"{where}: trained with another FitConfig, different in {names}; take another folder, or the "
-                "config it was begun with."
-            )
+        with peers_needed(lambda: f"near step {self._tally.step}"), self._watchdog:
+            self._watchdog.begin("the first batch", patience=SLOW)
+            if checkpoint is not None:
+                self._batches.set_state(checkpoint.record["batches"])
+            batch = self._next_batch()
+            self._begin(batch, checkpoint)
+            with Pace() as self._pace, self._progress:
+                if checkpoint is not None and self._out_of_time():
+                    self._stop_in_time()
+                else:
+                    self._train(batch)
+            self._profile.finish(self._progress.say)
+            return self._make_result(self._local(self._state.params), self._local(self._state.rest))
 
     def _begin(self, batch: Batch, checkpoint: Checkpoint | None) -> None:
         metrics = metric_shapes(self._objective, self._params, self._rest, batch, self._key)
         state = init_state(self._params, self._rest, self._optimizer, self._key, metrics)
         if checkpoint is not None:
-            where = str(self._checkpoints.path(checkpoint.step))
+            where = self._saves.place(checkpoint.step)
             state = from_named_arrays(state, checkpoint.arrays, "state", where)
             self._best = {name: array for name, array in checkpoint.arrays.items() if name.startswith("best/")}
             self._progress.note(f"resumed at step {checkpoint.step} of {self._config.steps}.")
-        self._state: TrainState = jax.device_put(state, self._device)
+        self._placement = Placement(self._config.parallel, batch, parts=self._config.accumulate)
+        if self._placement.note:
+            self._progress.note(self._placement.note)
+        self._step = jax.jit(self._counted_step(), donate_argnums=0)
+        self._state: TrainState = self._placement.put_state(state)
+        self._local = self._placement.local
         self._progress.begin(self._tally.step)
         schedule = make_schedule(self._config.optimizer, self._config.steps)
         self._metrics = StepMetrics(self._run, self._stage, schedule, self._progress, self._tally)
@@ -238,12 +204,20 @@ class _Fit(Generic[_Model]):
 
     def _advance(self, batch: Batch) -> None:
         """Sends a step to the device, and looks at the one sent a few steps ago."""
-        self._state, bad_run = self._step(self._state, jax.device_put(dict(batch), self._device, may_alias=False))
+        first = self._stepping_since is None
+        self._watchdog.begin(f"step {self._tally.step + 1}", patience=SLOW if first else 1.0)
+        self._profile.step()
+        with self._profile.phase("transfer") as wait:
+            placed = self._placement.put_batch(batch)
+            wait(placed)
+        with self._profile.phase("compiling" if first else "step") as wait, self._placement.entered():
+            self._state, bad_run = self._step(self._state, placed)
+            wait(bad_run)
         bad_run.copy_to_host_async()
         self._pace.sent(bad_run)
         self._bad_runs.append(bad_run)
         self._tally.step += 1
-        if self._stepping_since is None:
+        if first:
             # The first step compiles, which is no time in which data could be waited for.
             bad_run.block_until_ready()
             self._stepping_since = time.perf_counter()
@@ -254,8 +228,11 @@ class _Fit(Generic[_Model]):
 
     def _next_batch(self) -> Batch:
         began = time.perf_counter()
+        if self._stepping_since is not None:
+            self._watchdog.begin(f"making the batch of step {self._tally.step + 1}")
         try:
-            batch = next(self._batches)
+            with self._profile.phase("data"):
+                batch = own_rows(next(self._batches), getattr(self._batches, "shard_count", 1))
         except StopIteration:
             raise TrainingError(
                 f"the batches ended at step {self._tally.step} of {self._config.steps}; they must not end."
@@ -270,7 +247,7 @@ class _Fit(Generic[_Model]):
             return
         norm = optimizer.clip_norm
         clipping = "set `clip_norm`" if norm is None else f"lower `clip_norm` ({norm:g})"
-        saved = self._checkpoints.steps()
+        saved = self._saves.steps()
         last = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
         raise TrainingError(
             f"loss or gradient was not finite in {bad} steps in a row, up to about step {self._tally.step}; "
@@ -285,6 +262,7 @@ class _Fit(Generic[_Model]):
             self._check_bad_run(self._bad_runs.popleft())
         self._metrics.write()
         self._tally.stepping_seconds = self._stepping_seconds()
+        self._watchdog.begin(f"validating or saving after step {self._tally.step}", patience=SLOW)
         yield
         self._stepping_since = time.perf_counter()
 
@@ -300,7 +278,11 @@ class _Fit(Generic[_Model]):
 
     def _out_of_time(self) -> bool:
         left = self._seconds_left()
-        return left is not None and left <= 0
+        if left is None or (processes().count > 1 and self._tally.step % self._config.log_every):
+            # Of several processes one clock decides, and is not asked at every step.
+            return False
+        over: bool = from_leader(lambda: left <= 0)
+        return over
 
     def _stop_in_time(self) -> None:
         """Saves the state between two steps, so that with more time the run goes on as if never stopped.
@@ -313,7 +295,7 @@ class _Fit(Generic[_Model]):
             f"{self._progress.title}: stopped by its time budget of {config.max_minutes:g} minutes at step "
             f"{tally.step} of {config.steps}; with a larger `max_minutes` it goes on."
         )
-        if tally.step not in self._checkpoints.steps():
+        if tally.step not in self._saves.steps():
             self._save()
         if tally.step % config.validate_every:
             self._validated_finish()
@@ -331,10 +313,9 @@ class _Fit(Generic[_Model]):
         if self._validate is None:
             return None
         config, tally = self._config, self._tally
-        with self._paused():
-            scores: dict[str, Any] = dict(
-                self._validate(nnx.merge(self._graph, self._state.params, self._state.rest, copy=True))
-            )
+        with self._paused(), self._profile.phase("evaluation"):
+            params, rest = self._local(self._state.params), self._local(self._state.rest)
+            scores = self._scores(self._validate, params, rest)
             if clash := (RESERVED - {"loss"}) & set(scores):
                 raise ArgumentError(f"`validate` must not give a score named {min(clash)!r}: the loop's own is.")
             if config.score not in scores:
@@ -347,10 +328,15 @@ class _Fit(Generic[_Model]):
             )
             score = float(scores[config.score])
             if tally.note_score(score, higher_is_better=config.higher_is_better):
-                self._best = to_named_arrays({"params": self._state.params, "rest": self._state.rest}, "best")
+                self._best = to_named_arrays({"params": params, "rest": rest}, "best")
             else:
                 self._lower_rate_on_plateau()
         return "patience" if config.patience and tally.validations_since_best >= config.patience else None
+
+    def _scores(self, validate: Callable[[Any], Mapping[str, float]], params: PyTree, rest: PyTree) -> dict[str, Any]:
+        """What a validation by the first process gives, in all of them."""
+        scores: dict[str, Any] = from_leader(lambda: dict(validate(nnx.merge(self._graph, params, rest, copy=True))))
+        return scores
 
     def _lower_rate_on_plateau(self) -> None:
         optimizer, tally = self._config.optimizer, self._tally
@@ -359,23 +345,16 @@ class _Fit(Generic[_Model]):
             self._state = dataclasses.replace(self._state, rate_scale=self._state.rate_scale * 0.5)
 
     def _save(self) -> None:
-        with self._paused():
+        with self._paused(), self._profile.phase("checkpoint"):
             self._tally.seconds = self._seconds()
             self._tally.skipped = int(self._state.skipped)
-            record = {
-                "config": config_to_dict(self._config),
-                "begun_with": self._begun_with,
-                "batches": self._batches.get_state(),
-                "tally": dataclasses.asdict(self._tally),
-                "log": dataclasses.asdict(self._run.metrics.position),
-            }
-            self._run.metrics.sync()
-            self._checkpoints.save(self._tally.step, to_named_arrays(self._state, "state") | self._best, record)
+            arrays = to_named_arrays(self._local(self._state), "state") | self._best
+            self._saves.save(arrays, self._tally, self._batches.get_state())
 
     # --- The result. ---
 
     def _finished_result(self, checkpoint: Checkpoint) -> FitResult[_Model]:
-        where = str(self._checkpoints.path(checkpoint.step))
+        where = self._saves.place(checkpoint.step)
         self._best = {name: array for name, array in checkpoint.arrays.items() if name.startswith("best/")}
         params = from_named_arrays(self._params, checkpoint.arrays, "state/params", where)
         rest = from_named_arrays(self._rest, checkpoint.arrays, "state/rest", where)
@@ -387,7 +366,7 @@ class _Fit(Generic[_Model]):
         best = last
         if self._best:
             template = {"params": self._params, "rest": self._rest}
-            restored = from_named_arrays(template, self._best, "best", str(self._checkpoints.folder))
+            restored = from_named_arrays(template, self._best, "best", self._saves.folder)
             best = nnx.merge(self._graph, restored["params"], restored["rest"], copy=True)
         return FitResult(
             model=best,
@@ -403,11 +382,19 @@ class _Fit(Generic[_Model]):
         )
 
     def _counted_step(self) -> Any:
-        step = make_step(self._objective, self._optimizer, weight_noise=self._config.weight_noise)
+        step = make_step(
+            self._objective,
+            self._optimizer,
+            weight_noise=self._config.weight_noise,
+            parts=self._config.accumulate,
+            gathered=self._placement.gathered,
+        )
 
         def counted(state: TrainState, batch: Batch) -> tuple[TrainState, Array]:
             # Runs when traced only.
             self._compilations += 1
-            return step(state, batch)
+            self._watchdog.begin("compiling a step", patience=SLOW)
+            new_state, bad_run = step(state, batch)
+            return self._placement.kept(new_state), bad_run
 
         return counted

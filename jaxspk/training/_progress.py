@@ -20,11 +20,12 @@ class Progress:
     Args:
       title: what is being trained, in a word or two.
       total: steps to do.
-      shown: False keeps silent.
+      shown: False shows no progress.
+      silent: True says nothing at all: another process does.
     """
 
-    def __init__(self, title: str, *, total: int, shown: bool = True) -> None:
-        self.title, self._total, self._shown = title, total, shown
+    def __init__(self, title: str, *, total: int, shown: bool = True, silent: bool = False) -> None:
+        self.title, self._total, self._shown, self._silent = title, total, shown and not silent, silent
         self._done = 0
         self._eta: float | None = None
         self._bar: Any = None
@@ -95,6 +96,8 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One line to the user in any case, above the bar."""
+        if self._silent:
+            return
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -7,17 +7,23 @@
     metrics.jsonl      one JSON object a line
     checkpoints/       what a killed run goes on from
     results/           whatever the experiment adds
+
+Of several processes only the first has the run's folder; the others get one that is removed when they end, and the same
+log in it, so that an experiment need not know which it is in.
 """
 
+import atexit
 import dataclasses
 import datetime
 import fcntl
 import json
 import os
 import re
+import shutil
+import tempfile
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsFloat, TypeVar
@@ -29,7 +35,9 @@ from jaxspk.training._config import config_differences, config_from_dict, config
 from jaxspk.training._environment import describe_environment, version_changes
 from jaxspk.training._files import writing
 from jaxspk.training._log import TIMES, MetricsLog
+from jaxspk.training._processes import check_equal, connect, from_leader, note_failure
 from jaxspk.training._progress import say
+from jaxspk.training._watchdog import begin_heartbeat
 
 _Config = TypeVar("_Config")
 
@@ -41,6 +49,8 @@ class Run:
     """A run's folder, made or gone on with; locked, so that no two processes write it.
 
     Use it in a ``with`` statement, or :meth:`close` it; the lock goes with the process in any case.
+
+    Joins the processes of a distributed training (:func:`connect`), if it is one.
 
     Args:
       folder: missing or empty for a new run; the folder of an earlier one to go on with it.
@@ -58,9 +68,31 @@ class Run:
     """
 
     def __init__(self, folder: Path | str, config: Any, *, resume: bool = True) -> None:
-        self.folder = Path(folder)
+        who = connect()
+        begin_heartbeat()
+        note_failure(None)
+        self.folder = Path(folder) if who.is_leader else _scratch()
         self.config = config
+        self._unlock: Callable[[], Any] = lambda: None
         values = config_to_dict(config)
+        check_equal(json.dumps(values), "a config")
+
+        def begin() -> dict[str, Any]:
+            self._begin(values, resume)
+            log = self._log_path.read_bytes() if who.count > 1 and self._log_path.is_file() else b""
+            return {"resumed": self.resumed, "log": log.decode("latin-1")}
+
+        begun = from_leader(begin)
+        if not who.is_leader:
+            self._begin(values, resume)
+            self.resumed = begun["resumed"]
+            self._log_path.write_bytes(begun["log"].encode("latin-1"))
+            self.metrics = MetricsLog(self._log_path)
+        self._began = time.monotonic()
+        self._stages: set[str] = set()
+
+    def _begin(self, values: Mapping[str, Any], resume: bool) -> None:
+        """Makes the folder, or looks at what is there."""
         if self.folder.exists() and not self.folder.is_dir():
             raise CheckpointError(f"{self.folder}: a file; a run needs a folder.")
         with writing(self.folder):
@@ -74,17 +106,15 @@ class Run:
         try:
             self._remove_unfinished()
             if self.resumed:
-                self._check_config(config)
+                self._check_config(self.config)
             self._write_json("config.json", {"run_format": _FORMAT, "config": values})
             self._write_environment(values.get("seed"))
             with writing(self.folder):
                 self.results.mkdir(exist_ok=True)
-            self.metrics = MetricsLog(self.folder / "metrics.jsonl")
+            self.metrics = MetricsLog(self._log_path)
         except BaseException:
             self.close()
             raise
-        self._began = time.monotonic()
-        self._stages: set[str] = set()
 
     @property
     def results(self) -> Path:
@@ -150,11 +180,16 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        note_failure(error)
         self.close()
 
     @property
     def _config_path(self) -> Path:
         return self.folder / "config.json"
+
+    @property
+    def _log_path(self) -> Path:
+        return self.folder / "metrics.jsonl"
 
     def _check_empty(self) -> None:
         foreign = [path for path in self.folder.iterdir() if path.name != _LOCK and not is_unfinished(path)]
@@ -231,12 +266,19 @@ def read_config(folder: Path | str, cls: type[_Config]) -> _Config:
         raise CheckpointError(f"{path}: not the config of a run.")
     if values["run_format"] != _FORMAT:
         raise CheckpointError(
-            f"{path}: written in format {values['run_format']}, this version of jaxspk reads {_FORMAT}."
+            f"{path}: written in format {str(values['run_format'])[:40]!r}, this version of jaxspk reads {_FORMAT}."
         )
     try:
         return config_from_dict(cls, values["config"], where=str(path))
     except ArgumentError as error:
         raise CheckpointError(str(error)) from None
+
+
+def _scratch() -> Path:
+    """A folder that lasts as long as this process."""
+    folder = Path(tempfile.mkdtemp(prefix="jaxspk-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _read_json(path: Path) -> Any:

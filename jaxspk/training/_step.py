@@ -11,6 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Int, PyTree
 
+from jaxspk._numerics import at_least_float32
 from jaxspk.errors import ArgumentError, TrainingError
 from jaxspk.training._state import TrainState, add_weight_noise
 
@@ -77,23 +78,33 @@ def metric_shapes(objective: Callable[..., Any], params: PyTree, rest: PyTree, b
     return {"loss": value, "grad_norm": value, **metrics}
 
 
-def make_step(objective: Callable[..., Any], optimizer: optax.GradientTransformation, *, weight_noise: float) -> Step:
+def make_step(
+    objective: Callable[..., Any],
+    optimizer: optax.GradientTransformation,
+    *,
+    weight_noise: float,
+    parts: int = 1,
+    gathered: Callable[[PyTree], PyTree] = lambda params: params,
+) -> Step:
     """The step: gradient, update, and, where loss or gradient norm is not finite, neither.
 
     Args:
       objective: from :func:`make_objective`.
       optimizer: from :func:`jaxspk.training.make_optimizer`.
       weight_noise: standard deviation of the noise on the parameters where the gradient is taken; 0 for none.
+      parts: pieces of a batch whose gradients are averaged, one piece in memory at a time.
+      gathered: makes parameters whole on each device.
 
     Returns:
       A pure function of (state, batch), to be jitted with the state donated. Beside the new state it returns
       the number of steps in a row that were not finite, in memory of its own.
     """
+    gradient = jax.value_and_grad(objective, has_aux=True) if parts == 1 else _mean_gradient(objective, parts)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Int[Array, ""]]:
         loss_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         at = add_weight_noise(state.params, weight_noise, noise_key) if weight_noise else state.params
-        (value, (metrics, rest)), grads = jax.value_and_grad(objective, has_aux=True)(at, state.rest, batch, loss_key)
+        (value, (metrics, rest)), grads = gradient(gathered(at), state.rest, batch, loss_key)
         norm = optax.tree.norm(grads)
         good = jnp.isfinite(value) & jnp.isfinite(norm)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
@@ -121,6 +132,38 @@ def make_step(objective: Callable[..., Any], optimizer: optax.GradientTransforma
         return new_state, jnp.copy(bad_run)
 
     return step
+
+
+def _mean_gradient(objective: Callable[..., Any], parts: int) -> Callable[..., Any]:
+    """``jax.value_and_grad`` of an objective, as the mean over parts of a batch, taken one after another.
+
+    Part k holds rows k, k + parts, ...: each device finds its share of every part among the rows it has. The other
+    variables of the model follow from part to part.
+    """
+    of_part = jax.value_and_grad(objective, has_aux=True)
+
+    def mean_gradient(params: PyTree, rest: PyTree, batch: Batch, key: Any) -> Any:
+        pieces = {
+            name: jnp.moveaxis(rows.reshape(-1, parts, *rows.shape[1:]), 1, 0) for name, rows in dict(batch).items()
+        }
+        keys = jax.random.split(key, parts)
+        first = {name: rows[0] for name, rows in pieces.items()}
+        (value, (metrics, _)), grads = jax.eval_shape(of_part, params, rest, first, keys[0])
+        shapes = value, metrics, grads
+        zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, at_least_float32(shape.dtype)), shapes)
+
+        def add(carried: tuple[PyTree, PyTree], part: tuple[Batch, Any]) -> tuple[tuple[PyTree, PyTree], None]:
+            rest, totals = carried
+            (value, (metrics, rest)), grads = of_part(params, rest, *part)
+            new = jax.tree.map(lambda total, one: total + one.astype(total.dtype), totals, (value, metrics, grads))
+            return (rest, new), None
+
+        (rest, totals), _ = jax.lax.scan(add, (rest, zeros), (pieces, keys))
+        means = jax.tree.map(lambda total, shape: (total / parts).astype(shape.dtype), totals, shapes)
+        value, metrics, grads = means
+        return (value, (metrics, rest)), grads
+
+    return mean_gradient
 
 
 def _cast_floating(tree: PyTree, dtype: DTypeLike | None) -> PyTree:

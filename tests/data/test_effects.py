@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxspk.data import Sound, change_speed, reverberate
+from jaxspk.data import Sound, change_speed, equalize, equalize_randomly, reverberate
 from jaxspk.data._effects import at_distance, reverberate_crop, samples_to_play
 
 RATE = 8000
@@ -48,3 +48,30 @@ def test_so_many_samples_are_enough_at_any_speed_and_no_more(speed, rate, sample
 def test_silence_stays_silent():
     silence = np.zeros(500, np.float32)
     np.testing.assert_array_equal(reverberate_crop(silence, room(900), tail_db=0.0, sample_rate=RATE), 0)
+
+
+def test_an_equalizer_without_gains_changes_nothing():
+    voice = np.random.default_rng(0).normal(size=1601).astype(np.float32)
+    np.testing.assert_allclose(equalize(voice, np.zeros(8), RATE), voice, atol=1e-5)
+    # The level is kept, so that the same gain everywhere is none.
+    np.testing.assert_allclose(equalize(voice, np.full(8, 6.0), RATE), voice, atol=1e-5)
+    np.testing.assert_array_equal(equalize(np.zeros(9, np.float32), np.ones(8), RATE), 0)
+
+
+def test_an_equalizer_lifts_what_it_is_told_to():
+    # Two of four points evenly spaced in mel.
+    points = 700 * np.expm1(np.array([1, 2]) / 3 * np.log1p(RATE / 2 / 700))
+    first, second = points.round().astype(int)
+    time = np.arange(RATE) / RATE
+    low, high = (np.sin(2 * np.pi * hz * time).astype(np.float32) for hz in (first, second))
+    heard = equalize(low + high, np.array([0.0, 0.0, 20.0, 20.0]), RATE)
+    power = np.abs(np.fft.rfft(heard)) ** 2
+    assert 10 * np.log10(power[second] / power[first]) == pytest.approx(20.0, abs=0.5)
+    assert np.dot(heard, heard) == pytest.approx(np.dot(low + high, low + high), rel=1e-4)
+
+
+def test_an_equalizer_is_drawn_by_its_generator():
+    voice = np.random.default_rng(0).normal(size=800).astype(np.float32)
+    one, same, other = (equalize_randomly(voice, np.random.default_rng(seed), 5.0, RATE) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 0.1

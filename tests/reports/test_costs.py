@@ -1,7 +1,7 @@
 import pytest
 
 from jaxspk.errors import ArgumentError
-from jaxspk.reports import costs_by_length
+from jaxspk.reports import Growth, costs_by_length, growth_curves
 
 
 def test_a_panel_a_cost_with_its_bound_and_words():
@@ -33,3 +33,31 @@ def test_a_panel_a_cost_with_its_bound_and_words():
 def test_what_cannot_be_drawn_is_refused(lengths, costs, problem):
     with pytest.raises(ArgumentError, match=problem):
         costs_by_length(lengths, costs)
+
+
+def growth(**changes):
+    values = {"name": "Loss", "size_label": "frames", "sizes": (10, 100), "seconds": (0.004, 0.02), "power": 1}
+    return Growth(**{**values, **changes})
+
+
+def test_growth_is_drawn_beside_its_ideal():
+    assert growth().ideal == pytest.approx([0.002, 0.02])
+    assert growth(power=2).ideal == pytest.approx([0.0002, 0.02])
+    figure = growth_curves([growth(), growth(name="Step", power=2)])
+    text = figure.image.decode()
+    for word in ("Loss", "Step", "linear", "quadratic", "measured", "frames"):
+        assert word in text
+    assert "4 ms at 10, 20 ms at 100" in figure.alt
+
+
+@pytest.mark.parametrize(
+    "changes, problem",
+    [
+        ({"sizes": (100, 10)}, "ascending sizes"),
+        ({"seconds": (0.0, 0.1)}, "a positive time"),
+        ({"seconds": (0.1,)}, "a positive time"),
+    ],
+)
+def test_growth_without_order_is_refused(changes, problem):
+    with pytest.raises(ArgumentError, match=problem):
+        growth_curves([growth(**changes)])

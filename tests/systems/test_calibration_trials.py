@@ -72,6 +72,16 @@ def test_the_same_seed_cuts_at_the_same_places(manifest):
     assert (first.scores != other.scores).any()
 
 
+def test_filtered_copies_come_beside_the_recordings(manifest):
+    plain, both = (calibration_trials(BandEncoder(), manifest, durations=(2.0,), equalizer_db=db) for db in (0.0, 9.0))
+    count = len(plain.scores)
+    assert len(both.scores) == 2 * count
+    np.testing.assert_array_equal(both.scores[:count], plain.scores)
+    np.testing.assert_array_equal(both.labels[count:], plain.labels)
+    # Another microphone makes a voice less like itself.
+    assert both.scores[count:][plain.labels].mean() < plain.scores[plain.labels].mean()
+
+
 def test_a_duration_that_no_recording_has_makes_no_trials(manifest):
     assert len(calibration_trials(BandEncoder(), manifest, durations=(60.0,)).scores) == 0
 

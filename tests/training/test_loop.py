@@ -158,7 +158,13 @@ def test_bfloat16_computes_in_it_and_keeps_float32(toy, tmp_path):
 
 
 def test_a_batch_reused_by_its_iterator_does_no_harm(toy, tmp_path):
-    buffers = {"inputs": np.zeros((8, 4), np.float32), "targets": np.zeros(8, np.float32)}
+    # Memory that JAX could take over as it is, and memory that it could not.
+    space = np.zeros(8 * 4 * 4 + 8 * 4 + 128, np.uint8)
+    start = -space.ctypes.data % 64
+    buffers = {
+        "inputs": space[start : start + 128].view(np.float32).reshape(8, 4),
+        "targets": space[start + 132 : start + 164].view(np.float32),
+    }
 
     class Reusing(toy.Batches):
         def __next__(self):
