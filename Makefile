@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TORTURE := torture-models torture-checkpoints torture-kills torture-disk torture-systems torture-text
 
-.PHONY: help install demo test lint types unit gradcheck test-all test-peers docs dist fuzz-audio kill-resume clean
+.PHONY: help install demo test lint types unit gradcheck test-all test-peers docs dist fuzz-audio kill-resume distributed-failures torture $(TORTURE) clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' $(MAKEFILE_LIST)
@@ -57,6 +58,16 @@ fuzz-audio: $(STAMP) ## a million damaged audio files; resumes
 
 kill-resume: $(STAMP) ## thirty trainings killed twice at random moments, compared with one left alone
 	$(BIN)/python -m tests.training.kill_resume --trials 30
+
+distributed-failures: $(STAMP) ## processes killed, stopped and stuck, twenty trials each; resumes
+	$(BIN)/python -m tests.training.distributed_failures --trials 20 --record runs/distributed-failures.json
+
+torture: fuzz-audio $(TORTURE) kill-resume distributed-failures ## all of these, for hours; each resumes
+
+# Each counts up to its total over as many runs as it takes, and rewrites its line of docs/reliability.md.
+$(TORTURE): torture-%: $(STAMP)
+	$(BIN)/python -m tests.torture.$(patsubst disk,failing_disk,$*)
+	$(BIN)/python -m tests.torture.table
 
 clean: ## remove what make made, but not runs/
 	rm -rf $(VENV) build dist docs/_build *.egg-info

@@ -135,8 +135,9 @@ def _write(output: Path, growths: Sequence[reports.Growth]) -> None:
         [reports.Table(columns, rows, formats={"Size": ",d", "Time (ms)": ".3g", "Over the ideal": ".2f"})],
         reports.provenance(),
         introduction="Loss and gradient, or a score, at growing sizes; the shortest of seven runs each. The ideal is "
-        "the power that the method asks for, drawn through the largest size: small sizes lie above it by what every "
-        f"call costs.\n\n![{figure.alt}]({output.with_suffix('.svg').name})",
+        "the power that the method asks for, drawn through the largest size: smaller sizes lie below it where they "
+        "fit into the caches, above it where what every call costs shows.\n\n"
+        f"![{figure.alt}]({output.with_suffix('.svg').name})",
     )
     print(f"written: {page}")
 

@@ -2,6 +2,7 @@
 
 python -m benchmarks scaling                                  # bytes a step on 1, 2, 4 and 8 simulated devices
 python -m benchmarks.scaling -o docs/results/scaling          # both tables, with the model of the time of a step
+python -m benchmarks.scaling --check -o docs/results/scaling  # and the model against two processes of this machine
 
 The bytes are read from the compiled program of the very step that `training.fit` runs. Weak: as many rows on each
 device; strong: as many rows in all.
@@ -12,14 +13,16 @@ import dataclasses
 import functools
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import numpy as np
 
+from benchmarks import _loopback
 from benchmarks._collectives import Collective, collectives
 from benchmarks._frame import Case, Comparison, Figure
 from jaxspk import reports
@@ -138,9 +141,8 @@ WORKLOADS = (
 )
 
 
-@functools.cache
-def compiled_step(workload: Workload, devices: int, rows: int) -> Step:
-    """The training step, compiled for so many simulated devices and never run."""
+def placed_step(workload: Workload, devices: int, rows: int) -> tuple[Any, Any, Any, Any]:
+    """Placement, jitted step, the shapes of the state's arrays, and the rows of a batch that this process feeds."""
     import jax
 
     from jaxspk.training import FitConfig, ParallelConfig, make_optimizer
@@ -154,16 +156,26 @@ def compiled_step(workload: Workload, devices: int, rows: int) -> Step:
     config = FitConfig()
     optimizer = make_optimizer(config.optimizer, config.steps)
     metrics = metric_shapes(objective, params, rest, batch, key)
-    state = jax.eval_shape(lambda: init_state(params, rest, optimizer, key, metrics))
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    if devices == 1:
-        return Step(1, rows, count, ())
+    state = init_state(params, rest, optimizer, key, metrics)
     placement = Placement(ParallelConfig(devices=devices, shard_parameters=workload.shard_parameters), batch)
     step = make_step(objective, optimizer, weight_noise=0.0, gathered=placement.gathered)
 
     def placed(state: Any, batch: Any) -> Any:
         new_state, bad_run = step(state, batch)
         return placement.kept(new_state), bad_run
+
+    return placement, jax.jit(placed, donate_argnums=0), state, batch
+
+
+@functools.cache
+def compiled_step(workload: Workload, devices: int, rows: int) -> Step:
+    """The training step, compiled for so many simulated devices and never run."""
+    import jax
+
+    placement, step, state, batch = placed_step(workload, devices, rows)
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    if devices == 1:
+        return Step(1, rows, count, ())
 
     def shaped(leaf: Any, sharding: Any) -> Any:
         structure: Callable[..., Any] = jax.ShapeDtypeStruct  # Not typed in jax.
@@ -172,7 +184,7 @@ def compiled_step(workload: Workload, devices: int, rows: int) -> Step:
     states = jax.tree.map(lambda leaf: shaped(leaf, placement.sharding(leaf)), state)
     batches = {name: shaped(array, placement.row_sharding()) for name, array in batch.items()}
     with placement.entered():
-        program = jax.jit(placed, donate_argnums=0).lower(states, batches).compile().as_text()
+        program = step.lower(states, batches).compile().as_text()
     return Step(devices, rows, count, collectives(program or ""))
 
 
@@ -227,9 +239,42 @@ def time_table(workloads: Sequence[Workload], computing: float) -> reports.Table
         ["Training", "Network", *(f"{hosts} hosts" for hosts in HOSTS)],
         rows,
         f"Share of the ideal speed by the model, where a step of one host takes {1000 * computing:g} ms and every host "
-        "has as many rows.",
+        "has as many rows; bytes and messages as for 8 devices.",
         formats={f"{hosts} hosts": ".1%" for hosts in HOSTS},
     )
+
+
+def check_table() -> reports.Table:
+    """The model against two processes on the loopback interface, in which the network is measured, too."""
+    rows = WEAK_ROWS
+    with tempfile.TemporaryDirectory() as folder:
+        alone, both = (_loopback.measure(count, Path(folder), rows=rows) for count in (1, 2))
+    bandwidth, latency = _loopback.fit_network(both["sums"], 2)
+    step = compiled_step(WORKLOADS[0], 2, 2 * rows)
+    loopback = Network(name="loopback", bandwidth=bandwidth, latency=latency)
+    model = step_seconds(2, computing=alone["step"], sent=step.payload, messages=step.count, network=loopback)
+    return reports.Table(
+        ["Training", "Bandwidth (MB/s)", "Latency (ms)", "One process (ms)", "Model of two (ms)", "Measured (ms)"],
+        [
+            [
+                WORKLOADS[0].name,
+                bandwidth / 1e6,
+                1000 * latency,
+                1000 * alone["step"],
+                1000 * model,
+                1000 * both["step"],
+            ]
+        ],
+        f"The model held against two real processes with {rows} rows each on the loopback interface, one core each; "
+        "the network is measured by sums of arrays of several sizes.",
+        formats=dict.fromkeys(
+            ("Bandwidth (MB/s)", "Latency (ms)", "One process (ms)", "Model of two (ms)", "Measured (ms)"), ".3g"
+        ),
+    )
+
+
+def _sent_megabytes(workload: Workload, devices: int) -> float:
+    return compiled_step(workload, devices, WEAK_ROWS * devices).sent / 1e6
 
 
 def _cases() -> Sequence[Case]:
@@ -239,11 +284,9 @@ def _cases() -> Sequence[Case]:
 def _figures() -> Sequence[Figure]:
     return [
         Figure(
-            f"{workload.name}: sent by each of {devices} devices in a step ({WEAK_ROWS} rows each)",
-            lambda workload=workload, devices=devices: (  # type: ignore[misc]
-                compiled_step(workload, devices, WEAK_ROWS * devices).sent / 1e6
-            ),
-            "MB",
+            name=f"{workload.name}: sent by each of {devices} devices in a step ({WEAK_ROWS} rows each)",
+            measure=functools.partial(_sent_megabytes, workload, devices),
+            unit="MB",
         )
         for workload in WORKLOADS
         for devices in DEVICES
@@ -258,8 +301,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--milliseconds", type=float, default=200.0, help="of a step of one host, for the model")
     parser.add_argument("-o", "--output", type=Path, help="writes OUTPUT.md")
+    parser.add_argument("--check", action="store_true", help="hold the model against two processes of this machine")
+    parser.add_argument("--only-check", action="store_true", help="do nothing else")
     options = parser.parse_args(arguments)
+    if options.only_check:
+        table = check_table()
+        print(*(f"{name}: {cell}" for name, cell in zip(table.columns, table.rows[0], strict=True)), sep="\n")
+        return 0
     tables = [communication_table(WORKLOADS), time_table(WORKLOADS, options.milliseconds / 1000)]
+    if options.check:
+        tables.append(check_table())
     if options.output is not None:
         reports.write_results_markdown(
             options.output.with_suffix(".md"),

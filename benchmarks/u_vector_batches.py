@@ -50,7 +50,7 @@ def _processor_seconds(run: Callable[[], Any]) -> float:
     times = []
     for _ in range(1 + _REPEATS):
         start = time.process_time()
-        jax.block_until_ready(run())
+        jax.block_until_ready(run())  # type: ignore[no-untyped-call]
         times.append(time.process_time() - start)
     return min(times[1:])
 

@@ -46,7 +46,14 @@ from jaxspk.systems import (
 ALL = "all"
 PAUSES = "every pause"
 
-MFCC, CODES, EMBEDDINGS = "MFCC", "siamese codes", "embeddings"
+MFCC, CODES, CODE_WINDOWS, EMBEDDINGS = "MFCC", "siamese codes", "siamese vectors", "embeddings"
+
+COSINES = [
+    ChangeConfig(distance="cosine", step_seconds=0.2, apart_seconds=0.4, window_seconds=window, threshold=threshold)
+    for window in (1.4, 1.6, 2.0)
+    for threshold in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+]
+"""For vectors of short windows, of any encoder."""
 
 GRIDS: Mapping[str, tuple[str, Sequence[ChangeConfig]]] = {
     "BIC, MFCC": (
@@ -68,21 +75,20 @@ GRIDS: Mapping[str, tuple[str, Sequence[ChangeConfig]]] = {
     "distance, siamese codes": (
         CODES,
         [
-            ChangeConfig(distance="bhattacharyya", shrinkage=shrinkage, threshold=threshold)
-            for shrinkage in (0.05, 0.2, 0.5)
+            ChangeConfig(
+                distance="trace", covariance="diagonal", shrinkage=0.1, window_seconds=window, threshold=threshold
+            )
+            for window in (1.5, 2.0, 2.5)
+            for threshold in (1.0, 2.0, 4.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 120.0)
+        ]
+        + [
+            ChangeConfig(distance="mean", window_seconds=window, threshold=threshold)
+            for window in (1.5, 2.0, 2.5)
             for threshold in (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
         ],
     ),
-    "distance, embeddings": (
-        EMBEDDINGS,
-        [
-            ChangeConfig(
-                distance="cosine", step_seconds=0.2, apart_seconds=0.4, window_seconds=window, threshold=threshold
-            )
-            for window in (1.4, 1.6, 2.0)
-            for threshold in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-        ],
-    ),
+    "distance, siamese vectors": (CODE_WINDOWS, COSINES),
+    "distance, embeddings": (EMBEDDINGS, COSINES),
 }
 """Of each detector, whose vectors it compares, and the settings to choose from."""
 
@@ -194,7 +200,8 @@ def speech_vectors(config: Config) -> dict[str, SpeechVectors]:
     encoder = SpeakerEncoder.load(packaged_model("metric_learning") if config.model is None else config.model)
     kinds = {MFCC: cepstral_vectors(), EMBEDDINGS: embedding_vectors(encoder)}
     if config.siamese is not None:
-        kinds[CODES] = siamese_vectors(SiameseEncoder.load(config.siamese))
+        siamese = SiameseEncoder.load(config.siamese)
+        kinds |= {CODES: siamese_vectors(siamese), CODE_WINDOWS: embedding_vectors(siamese)}
     return kinds
 
 

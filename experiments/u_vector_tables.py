@@ -99,7 +99,7 @@ class LadderConfig:
     segments: int = 10
     """Of each speaker, a second each."""
     held_out: bool = False
-    """Run the chosen row on all speakers that are kept for testing, of at least five segments. Once."""
+    """Run the chosen row on all speakers that are kept for testing and have half the segments or more. Once."""
     only: tuple[str, ...] = ()
     """Names of the rows to run; all by default."""
     seeds: tuple[int, ...] = (0,)
@@ -197,7 +197,7 @@ def write_grid_tables(workdir: Path, output: Path) -> Path:
         write_whole(picture, figure.image)
         links.append(f"![Figure {number}: {figure.alt}]({picture.name})\n\n*As Figure {number}: {figure.caption}*")
     origin = reports.provenance()
-    introduction = "\n\n".join([_introduction(results), *links])
+    introduction = "\n\n".join([_introduction(results), reports.reached(results, read_figures()), *links])
     page = reports.write_results_markdown(
         output.with_name(f"{output.name}.md"), "U-vectors: the paper's tables", tables, origin,
         introduction=f"{introduction}\n\nEvery score: [{output.name}.csv]({output.name}.csv).",

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _SUBPACKAGES = (
     "audio", "clustering", "data", "errors", "losses", "metrics", "models", "reports", "systems", "testing", "training",
 )  # fmt: skip
-_HOMES = {"Separator": "jaxspk.systems", "SpeakerEncoder": "jaxspk.systems"}
+_HOMES = dict.fromkeys(("Separator", "SpeakerClusterer", "SpeakerEncoder"), "jaxspk.systems")
 
 if TYPE_CHECKING:
     from jaxspk import audio as audio
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from jaxspk import testing as testing
     from jaxspk import training as training
     from jaxspk.systems import Separator as Separator
+    from jaxspk.systems import SpeakerClusterer as SpeakerClusterer
     from jaxspk.systems import SpeakerEncoder as SpeakerEncoder
 
 __all__ = [
-    "Separator", "SpeakerEncoder", "__version__", "audio", "clustering", "data", "errors", "losses", "metrics",
-    "models", "reports", "systems", "testing", "training",
+    "Separator", "SpeakerClusterer", "SpeakerEncoder", "__version__", "audio", "clustering", "data", "errors", "losses",
+    "metrics", "models", "reports", "systems", "testing", "training",
 ]  # fmt: skip
 
 

@@ -7,6 +7,9 @@ names of the second half are loaded when first used, so that who only reads file
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jaxspk.audio._compressed import COMPRESSED_BYTES as COMPRESSED_BYTES
+from jaxspk.audio._compressed import COMPRESSED_RATE as COMPRESSED_RATE
+from jaxspk.audio._compressed import compressed as compressed
 from jaxspk.audio._files import AudioInfo as AudioInfo
 from jaxspk.audio._files import AudioStream as AudioStream
 from jaxspk.audio._files import audio_info as audio_info
@@ -100,6 +103,8 @@ _HOMES = {
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "COMPRESSED_BYTES",
+    "COMPRESSED_RATE",
     "AudioInfo",
     "AudioStream",
     "AudioWriter",
@@ -117,6 +122,7 @@ __all__ = [
     "audio_info",
     "check_sound",
     "clean_frame_features",
+    "compressed",
     "find_recordings",
     "frame_features",
     "ideal_binary_mask",

@@ -18,12 +18,15 @@ COMMANDS = {
     "who": ("_who", "say who of the people you enrolled speaks, or that it is nobody of them"),
     "enroll": ("_enroll", "remember somebody's voice under a name, on this machine only"),
     "people": ("_people", "list the people enrolled, or forget some for good"),
+    "cluster": ("_cluster", "say who speaks when: turns of recordings, by speaker"),
+    "changes": ("_changes", "mark where the speaker changes"),
     "embed": ("_embed", "turn recordings into vectors that say who speaks"),
     "score": ("_score", "score a list of trials, or a folder of speech against itself"),
     "metrics": ("_metrics", "measure scored trials: equal error rate, detection costs"),
     "calibrate": ("_calibrate", "learn what scores mean from trials of your own"),
     "export": ("_export", "write a speaker encoder as one file that runs without this package"),
     "models": ("_models", "list and verify model directories"),
+    "launch": ("_launch", "run a training in one process or many, and restart it from its last save"),
     "gradcheck": ("_gradcheck", "verify every hand-derived gradient against independent witnesses"),
 }
 

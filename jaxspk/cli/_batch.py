@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxspk.cli._shards import Journal
 from jaxspk.errors import JaxspkError
 
 Report = Callable[[float], None]
@@ -23,6 +24,7 @@ def for_each(
     describe: Callable[[Mapping[str, Any]], str],
     verb: str,
     as_json: bool,
+    journal: Journal | None = None,
 ) -> int:
     """Runs ``work`` on each path and reports, as lines for a person or as one JSON document.
 
@@ -34,6 +36,7 @@ def for_each(
       verb: what is done, for the progress bar and the summary ("separated").
       as_json: print ``{"done": [...], "failed": [...], "summary": {...}}`` to stdout when all is done, and nothing
         else there.
+      journal: knows what was done before, which is passed over, and is told what is.
 
     Returns:
       0 if all went well, 1 if some failed.
@@ -46,6 +49,10 @@ def for_each(
     started = time.perf_counter()
     with _progress(len(paths), verb) as begin:
         for path in paths:
+            if journal is not None and (before := journal.facts(path)) is not None:
+                begin(path)(1.0)
+                done.append({**before, "done_before": True})
+                continue
             began = time.perf_counter()
             try:
                 facts = work(path, begin(path))
@@ -56,13 +63,18 @@ def for_each(
                 print(f"jaxspk: {error}", file=sys.stderr)
             else:
                 done.append({**facts, "took_seconds": round(time.perf_counter() - began, 3)})
+                if journal is not None:
+                    journal.note(path, done[-1])
                 if not as_json:
                     print(describe(done[-1]), flush=True)
     summary = _summary(done, failed, time.perf_counter() - started)
     if as_json:
         print(json.dumps({"done": done, "failed": failed, "summary": summary}, indent=2))
     elif len(paths) > 1:
-        print(f"{verb} {len(done)} of {len(paths)}{_pace(summary)}")
+        earlier = sum("done_before" in facts for facts in done)
+        print(
+            f"{verb} {len(done)} of {len(paths)}{_pace(summary)}" + (f", {earlier} of them before" if earlier else "")
+        )
         for trouble in failed:
             print(f"  failed: {trouble['error']}")
     return 1 if failed else 0
@@ -83,7 +95,7 @@ def clock(seconds: float) -> str:
 
 
 def _summary(done: Sequence[Mapping[str, Any]], failed: Sequence[Any], took: float) -> dict[str, Any]:
-    seconds = sum(float(facts.get("seconds", 0)) for facts in done)
+    seconds = sum(float(facts.get("seconds", 0)) for facts in done if "done_before" not in facts)
     return {
         "files": len(done) + len(failed),
         "done": len(done),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxspk.cli import _batch
+from jaxspk.cli import _batch, _shards
 from jaxspk.errors import ArgumentError, AudioError
 
 
@@ -20,6 +20,8 @@ class Options:
     the recording (with soft masks). A recording that fails is named, the others go on, and the exit status is 1.
 
     Example: jaxspk separate meeting.wav interviews/ --speakers 2 -o voices
+
+    Example: jaxspk separate archive/ -o voices --resume --shard 2/8
     """
 
     recordings: tyro.conf.Positional[tuple[Path, ...]]
@@ -38,6 +40,11 @@ class Options:
     """Samples of the files written."""
     seed: int = 0
     """Of the clustering; the same seed gives the same files."""
+    resume: bool = False
+    """Note in OUTPUT/separated.jsonl what is done, and pass over what is noted there and has not changed since."""
+    shard: str | None = None
+    """Do only one of several equal parts of the recordings, such as 2/8, on this machine; under `jaxspk launch` each
+    process does its part by itself."""
     json: bool = False
     """Print one JSON document, when all is done, instead of lines: {"done": [...], "failed": [...], "summary": {}}."""
 
@@ -55,6 +62,8 @@ def run(options: Options) -> int:
 
     recordings = audio.find_recordings(options.recordings)
     places = _places(recordings, options.recordings, options.output)
+    part = _shards.choose(options.shard)
+    recordings = part.of(recordings)
     separator = Separator.load(options.model)
     try:
         most = possible_counts(speakers, separator.counting)[-1]
@@ -92,7 +101,24 @@ def run(options: Options) -> int:
             facts["calibrated"] = done.count.calibrated
         return facts
 
-    return _batch.for_each(recordings, separate, describe=_describe, verb="separated", as_json=options.json)
+    return _batch.for_each(
+        recordings,
+        separate,
+        describe=_describe,
+        verb="separated",
+        as_json=options.json,
+        journal=_journal(options, part) if options.resume else None,
+    )
+
+
+def _journal(options: Options, part: _shards.Shard) -> _shards.Journal:
+    """What was done before with the same model and settings."""
+    from jaxspk.systems import packaged_model, weights_sha256
+
+    model = weights_sha256(packaged_model("deep_clustering") if options.model is None else options.model)
+    settings = {name: getattr(options, name) for name in ("speakers", "channel", "masks", "format", "seed")}
+    whole = options.output / "separated.jsonl"
+    return _shards.Journal(part.place(whole), {**settings, "model": model}, whole=whole)
 
 
 def _describe(facts: Mapping[str, Any]) -> str:

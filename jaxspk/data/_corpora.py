@@ -117,7 +117,10 @@ def _once(recordings: list[Listed]) -> tuple[list[Listed], list[Problem]]:
     first: dict[str, Listed] = {}
     problems = []
     for listed in recordings:
-        file = os.path.realpath(listed.utterance.path)
+        try:
+            file = os.path.realpath(listed.utterance.path)
+        except ValueError:  # No possible name, as reading it will say.
+            file = str(listed.utterance.path)
         if file in first:
             problems.append(
                 Problem(listed.utterance.path, f"the same file as {first[file].utterance.path}: passed over")

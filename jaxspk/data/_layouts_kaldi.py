@@ -1,6 +1,7 @@
 """Kaldi's data directories. Commands in them are understood where they only unpack a file; none is ever run."""
 
 import math
+import os
 import re
 import shlex
 from pathlib import Path
@@ -153,7 +154,7 @@ def _is_whole(file: Path, channel: str) -> bool:
 def _found(name: str, folder: Path) -> Path:
     place = whole_path(folder)
     bases = (place, *list(place.parents)[:3], Path.cwd())
-    return next((base / name for base in bases if (base / name).is_file()), folder / name)
+    return next((base / name for base in bases if os.path.isfile(base / name)), folder / name)
 
 
 def _unpacked_file(command: str) -> tuple[str, str | None]:

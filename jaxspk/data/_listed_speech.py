@@ -1,6 +1,7 @@
 """The recordings that a published list of mixtures names, wherever below a folder they lie and in whatever format."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from jaxspk.audio import audio_info
@@ -41,7 +42,7 @@ class ListedSpeech:
           CorpusError: there is none; names list and line.
         """
         direct = self._root / name
-        if direct.is_file():
+        if os.path.isfile(direct):
             return direct
         if self._index is None:
             self._index = self._indexed()

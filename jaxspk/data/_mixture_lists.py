@@ -1,5 +1,6 @@
 """Lists of mixtures on disk, so that every evaluation hears the same ones: our own tables, and published lists."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast, get_args
@@ -76,7 +77,7 @@ def read_mixture_list(
         raise CorpusError(f"{path}: not a list of mixtures ({error}).") from None
     if len(configs) > 1:
         raise CorpusError(f"{path}: rows differ in sample_rate, length, seconds or levels; write one list for each.")
-    lost = next((u.path for plan in plans for u in plan.utterances if not u.path.is_file()), None)
+    lost = next((u.path for plan in plans for u in plan.utterances if not os.path.isfile(u.path)), None)
     if lost is not None:
         raise CorpusError(f"{path}: names {lost}, which is not there; give the folder of the speech as `root`.")
     config, levels = configs.pop()

@@ -35,7 +35,7 @@ def read_table(path: Path, required: Sequence[str]) -> list[Row]:
             if missing:
                 raise CorpusError(
                     f"{path}: no column {missing[0]!r}; the header must name {', '.join(required)}, "
-                    f"found {', '.join(header) or 'nothing'}."
+                    f"found {_on_one_line(', '.join(header)) or 'nothing'}."
                 )
             rows = []
             for cells in reader:
@@ -85,3 +85,9 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _on_one_line(text: str) -> str:
+    """A quoted cell may hold line breaks, a message not."""
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:197]}..."

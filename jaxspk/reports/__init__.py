@@ -65,6 +65,11 @@ from jaxspk.reports._speaker_tables import comparison_tables as comparison_table
 from jaxspk.reports._tables import Cell as Cell
 from jaxspk.reports._tables import Table as Table
 from jaxspk.reports._tables import write_csv as write_csv
+from jaxspk.reports._timeline_report import write_timeline_report as write_timeline_report
+from jaxspk.reports._timelines import CompressedSound as CompressedSound
+from jaxspk.reports._timelines import Lane as Lane
+from jaxspk.reports._timelines import Timeline as Timeline
+from jaxspk.reports._u_vector_ladder_table import u_vector_ladder_table as u_vector_ladder_table
 from jaxspk.reports._u_vector_report import grid_curves as grid_curves
 from jaxspk.reports._u_vector_report import segment_maps as segment_maps
 from jaxspk.reports._u_vector_report import u_vector_curves as u_vector_curves
@@ -76,7 +81,7 @@ from jaxspk.reports._u_vector_tables import PAPER_DATASETS as PAPER_DATASETS
 from jaxspk.reports._u_vector_tables import duration_table as duration_table
 from jaxspk.reports._u_vector_tables import honest_table as honest_table
 from jaxspk.reports._u_vector_tables import paper_dataset as paper_dataset
-from jaxspk.reports._u_vector_tables import u_vector_ladder_table as u_vector_ladder_table
+from jaxspk.reports._u_vector_tables import reached as reached
 from jaxspk.reports._u_vector_tables import u_vector_rows as u_vector_rows
 from jaxspk.reports._u_vector_tables import u_vector_tables as u_vector_tables
 from jaxspk.reports._verification import calibration_plot as calibration_plot

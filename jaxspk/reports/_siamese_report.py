@@ -117,15 +117,15 @@ def siamese_rows(compared: Sequence[ComparedScores]) -> Table:
 
 def siamese_introduction(outcome: SiameseOutcome, table: str) -> str:
     """What a page of results begins with."""
-    trained, best = _trained(outcome), best_baseline(outcome.compared)
-    system = outcome.trained.encoder.config
-    less = 100 * (1 - _rate(trained) / max(_rate(best), 1e-12))
+    trained, system = _trained(outcome), outcome.trained.encoder.config
+    others = sorted((one for one in outcome.compared if one is not trained), key=_rate)
+    better = [f"{one.name} ({100 * _rate(one):.2f})" for one in others if _rate(one) <= _rate(trained)]
     return (
         f"{outcome.speech.describe()}. Nobody is in two of these groups; test speakers "
         f"{'are held out by the corpus' if outcome.speech.held_out_by_corpus else 'were kept apart'}, and nothing was "
         f"chosen by them. A network of {', '.join(map(str, system.units))} logistic units on "
-        f"{system.features.inputs} inputs, {system.speaker_units} units of its code for the speaker. Over all trials "
-        f"it makes {less:.0f} % fewer errors than the best of the MFCC baselines ({best.name}). Every number: "
+        f"{system.features.inputs} inputs, {system.speaker_units} units of its code for the speaker. Its equal error "
+        f"rate over all trials is {100 * _rate(trained):.2f} %. No worse: {', '.join(better) or 'none'}. Every number: "
         f"[{table}]({table})."
     )
 
@@ -214,10 +214,12 @@ def _rate(one: ComparedScores) -> float:
 
 def _facts(outcome: SiameseOutcome) -> Facts:
     trained, best = _trained(outcome), best_baseline(outcome.compared)
-    less = 100 * (1 - _rate(trained) / max(_rate(best), 1e-12))
+    ratio = _rate(trained) / max(_rate(best), 1e-12)
     facts = [
         Fact("Equal error rate", 100 * _rate(trained), "%", "all trials of the test speakers"),
-        Fact("Best of the MFCC baselines", 100 * _rate(best), "%", f"{best.name}; the network has {less:.0f} % less"),
+        Fact(
+            "Best of the MFCC baselines", 100 * _rate(best), "%", f"{best.name}; the network has {ratio:.2f} times that"
+        ),
     ]
     facts += [
         Fact("Rest units", 100 * _rate(one), "%", "the control: units no pair of speakers trained")
@@ -306,8 +308,8 @@ def _training_text(outcome: SiameseOutcome) -> Text:
     return Text(
         f"{before}Then {result.step} steps of {config.pairs} pairs of {system.segment_frames} frames, each first "
         f"segment compared with {config.comparisons}; λ is {tolerances.mean:.3g} for means and "
-        f"{tolerances.covariance:.3g} for covariances. The model of step {result.best_step} has the lowest equal error rate on trials of "
-        f"validation speakers and was kept. {result.skipped} steps were not finite and skipped; "
+        f"{tolerances.covariance:.3g} for covariances. The model of step {result.best_step} has the lowest equal error "
+        f"rate on trials of validation speakers and was kept. {result.skipped} steps were not finite and skipped; "
         f"{100 * result.data_wait_share:.1f} % of the time a step waited for data."
     )
 

@@ -129,7 +129,7 @@ def axis(timeline: Timeline) -> list[tuple[str, str]]:
     return [(f"{100 * time / timeline.seconds:.4f}%", time_of_day(time)) for time in times]
 
 
-def time_of_day(seconds: float) -> str:
+def time_of_day(seconds: float | int) -> str:
     """A place in a recording as players show it.
 
     Example:

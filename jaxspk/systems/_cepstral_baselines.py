@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 
 from jaxspk import _checks
 from jaxspk.audio import SpeechFrames
+from jaxspk.systems._regularized_siamese import SiameseConfig, summary_basis
 from jaxspk.systems._speaker_statistics import DISTANCES, DistanceName, distance_table, speaker_statistics
 
 
@@ -63,27 +64,44 @@ def cepstral_tables(
 
     aligned = functools.cache(lambda: mixture_statistics(spoken, background, config))
     return {
-        "mean, cosine": lambda: cosine_table(moments[:, :dim], standard[:, :dim]),
-        "mean and deviation, cosine": lambda: cosine_table(moments, standard),
-        "mean and log deviation, cosine": lambda: cosine_table(_with_logarithms(moments), _with_logarithms(standard)),
+        "mean, cosine": lambda: cosine_table(_standardized(moments[:, :dim], standard[:, :dim])),
+        "mean and deviation, cosine": lambda: cosine_table(_standardized(moments, standard)),
+        "as codes are compared": lambda: cosine_table(_mapped(_with_logarithms(moments), _with_logarithms(standard))),
         **{f"Gaussian, {name.replace('_', '-')}": functools.partial(by_distance, name) for name in DISTANCES},
         "GMM-UBM, likelihood ratio": lambda: ratio_table(aligned()),
         "GMM-UBM, adapted means, cosine": lambda: supervector_table(aligned()),
     }
 
 
-def cosine_table(vectors: Float[np.ndarray, "recordings dim"], standard: Float[np.ndarray, "known dim"]) -> Table:
-    """Cosines of vectors, each number standardised by its mean and deviation over other recordings."""
-    moved = (vectors - standard.mean(0)) / np.maximum(standard.std(0), 1e-12)
-    unit = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-30)
+def cosine_table(vectors: Float[np.ndarray, "recordings dim"]) -> Table:
+    """Cosines of all pairs of vectors."""
+    wide = vectors.astype(np.float64)
+    unit = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-30)
     table: np.ndarray = unit @ unit.T
     return table
+
+
+def _standardized(
+    vectors: Float[np.ndarray, "recordings dim"], standard: Float[np.ndarray, "known dim"]
+) -> Float[np.ndarray, "recordings dim"]:
+    """Each number by its mean and deviation over other recordings."""
+    moved: np.ndarray = (vectors - standard.mean(0)) / np.maximum(standard.std(0), 1e-12)
+    return moved
 
 
 def _moments(recordings: Sequence[Float[np.ndarray, "_ dim"]]) -> Float64[np.ndarray, "recordings twice_dim"]:
     """Mean, then standard deviation of each coefficient."""
     wide = (one.astype(np.float64) for one in recordings)
     return np.stack([np.concatenate([one.mean(0), one.std(0)]) for one in wide])
+
+
+def _mapped(
+    summaries: Float64[np.ndarray, "recordings numbers"], standard: Float64[np.ndarray, "known numbers"]
+) -> Float64[np.ndarray, "recordings dim"]:
+    """By principal components half made to vary alike, the default of codes."""
+    mean, basis = summary_basis(standard, summaries.shape[1], SiameseConfig().whitening)
+    mapped: np.ndarray = (summaries - mean) @ basis
+    return mapped
 
 
 def _with_logarithms(moments: Float64[np.ndarray, "_ twice_dim"]) -> Float64[np.ndarray, "_ twice_dim"]:
@@ -175,7 +193,4 @@ def supervector_table(statistics: MixtureStatistics) -> Table:
       Signal Processing Letters 13, 2006 (the kernel).
     """
     scaled = np.sqrt(statistics.weights)[:, None] * statistics.adapted
-    vectors = scaled.reshape(len(scaled), -1)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
-    table: np.ndarray = unit @ unit.T
-    return table
+    return cosine_table(scaled.reshape(len(scaled), -1))

@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -24,15 +24,19 @@ _RIDGE = 1e-6
 _TINY = 1e-12
 
 
+Spread = Literal["none", "diagonal", "full"]
+"""What is summed besides frames: nothing, their squares unit by unit, or all products."""
+
+
 class Gaussians(NamedTuple):
     """Windows by their number of frames, means and covariances (divided by the number of frames).
 
-    ``covariances`` is None where only means are compared.
+    ``covariances`` has variances alone where units are taken for independent, and is None where means are compared.
     """
 
     counts: Float64[np.ndarray, " windows"]
     means: Float64[np.ndarray, "windows units"]
-    covariances: Float64[np.ndarray, "windows units units"] | None
+    covariances: Float64[np.ndarray, "windows units units"] | Float64[np.ndarray, "windows units"] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +46,12 @@ class Cells:
     Attributes:
       counts: frames in each.
       totals: sums of frames.
-      squares: sums of their products with themselves; None where nobody asks for covariances.
+      squares: sums of their products, or of their squares; None where nobody asks for covariances.
     """
 
     counts: Float64[np.ndarray, " cells"]
     totals: Float64[np.ndarray, "cells units"]
-    squares: Float64[np.ndarray, "cells units units"] | None
+    squares: Float64[np.ndarray, "cells units units"] | Float64[np.ndarray, "cells units"] | None
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -74,7 +78,7 @@ class Running:
 
     counts: Float64[np.ndarray, " edges"]
     totals: Float64[np.ndarray, "edges units"]
-    squares: Float64[np.ndarray, "edges units units"] | None
+    squares: Float64[np.ndarray, "edges units units"] | Float64[np.ndarray, "edges units"] | None
 
     def windows(self, lows: Int[np.ndarray, " windows"], highs: Int[np.ndarray, " windows"]) -> Gaussians:
         """The windows from cells ``lows`` up to, without them, cells ``highs``; none may be empty."""
@@ -82,6 +86,9 @@ class Running:
         means = (self.totals[highs] - self.totals[lows]) / counts[:, None]
         if self.squares is None:
             return Gaussians(counts, means, None)
+        if self.squares.ndim == 2:
+            squares = (self.squares[highs] - self.squares[lows]) / counts[:, None]
+            return Gaussians(counts, means, squares - np.square(means))
         squares = (self.squares[highs] - self.squares[lows]) / counts[:, None, None]
         return Gaussians(counts, means, squares - means[:, :, None] * means[:, None, :])
 
@@ -90,7 +97,7 @@ Distance = Callable[[Gaussians, Gaussians], Float64[np.ndarray, " windows"]]
 
 
 def sum_cells(
-    blocks: Iterable[Float[np.ndarray, "_ units"]], frames_per_cell: int, *, products: bool
+    blocks: Iterable[Float[np.ndarray, "_ units"]], frames_per_cell: int, *, spread: Spread
 ) -> Iterator[Cells]:
     """Cells of frames that come in blocks of any lengths, in blocks of no more than some tens of megabytes.
 
@@ -101,17 +108,17 @@ def sum_cells(
     for block in blocks:
         frames = np.asarray(block, np.float64)
         if origin is None:
-            origin = frames.mean(0) if len(frames) and products else np.zeros(frames.shape[1])
+            origin = frames.mean(0) if len(frames) and spread != "none" else np.zeros(frames.shape[1])
         frames = frames - origin
         rest = frames if rest is None else np.concatenate([rest, frames])
         whole = len(rest) // frames_per_cell
-        at_once = _cells_at_once(rest.shape[1], products)
+        at_once = _cells_at_once(_numbers(rest.shape[1], spread))
         for start in range(0, whole, at_once):
             end = min(start + at_once, whole)
-            yield _summed(rest[start * frames_per_cell : end * frames_per_cell], frames_per_cell, products)
+            yield _summed(rest[start * frames_per_cell : end * frames_per_cell], frames_per_cell, spread)
         rest = rest[whole * frames_per_cell :]
     if rest is not None and len(rest):
-        yield _summed(rest, frames_per_cell, products)
+        yield _summed(rest, frames_per_cell, spread)
 
 
 def sliding_curve(
@@ -255,17 +262,48 @@ def between_gaussians(name: str, shrinkage: float) -> Distance:
 
     As in :func:`speaker_statistics`, :math:`(1 - s) \Sigma + s\, \bar\sigma^2 I` with the mean variance.
     """
-    distance = GAUSSIAN_DISTANCES[name]
 
-    def shrunk(windows: Gaussians) -> Float64[np.ndarray, "windows units units"]:
-        covariances = _regular(windows)
-        units = covariances.shape[-1]
-        level = np.einsum("nii->n", covariances) / units
-        drawn: np.ndarray = (1 - shrinkage) * covariances + shrinkage * level[:, None, None] * np.eye(units)
-        return drawn
+    def distance(before: Gaussians, after: Gaussians) -> Float64[np.ndarray, " windows"]:
+        one, two = (_shrunk(_regular(windows), shrinkage) for windows in (before, after))
+        if one.ndim == 2:
+            return _DIAGONAL_DISTANCES[name](before.means - after.means, one, two)
+        return GAUSSIAN_DISTANCES[name](before.means, one, after.means, two)
 
-    return lambda before, after: distance(before.means, shrunk(before), after.means, shrunk(after))
+    return distance
 
+
+def _shrunk(covariances: np.ndarray, shrinkage: float) -> np.ndarray:
+    if covariances.ndim == 2:
+        variances: np.ndarray = (1 - shrinkage) * covariances + shrinkage * covariances.mean(1, keepdims=True)
+        return variances
+    units = covariances.shape[-1]
+    level = np.einsum("nii->n", covariances) / units
+    drawn: np.ndarray = (1 - shrinkage) * covariances + shrinkage * level[:, None, None] * np.eye(units)
+    return drawn
+
+
+def _diagonal_trace(difference: np.ndarray, one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    distances: np.ndarray = (np.square(difference) * (1 / one + 1 / two)).sum(1)
+    return distances
+
+
+def _diagonal_divergence(difference: np.ndarray, one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    distances: np.ndarray = (one / two + two / one - 2).sum(1) / 2 + _diagonal_trace(difference, one, two) / 2
+    return distances
+
+
+def _diagonal_overlap(difference: np.ndarray, one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    middle = (one + two) / 2
+    volumes = np.log(middle) - (np.log(one) + np.log(two)) / 2
+    distances: np.ndarray = (np.square(difference) / middle / 8 + volumes / 2).sum(1)
+    return distances
+
+
+_DIAGONAL_DISTANCES: Mapping[str, Callable[..., Float64[np.ndarray, " windows"]]] = {
+    "trace": _diagonal_trace,
+    "kullback_leibler": _diagonal_divergence,
+    "bhattacharyya": _diagonal_overlap,
+}
 
 MEAN_DISTANCES: Mapping[str, Distance] = {"mean": mean_distance, "cosine": cosine_distance}
 """Of windows by their means alone."""
@@ -352,10 +390,14 @@ def _together(before: Gaussians, after: Gaussians) -> Gaussians:
     )
 
 
-def _regular(windows: Gaussians) -> Float64[np.ndarray, "windows units units"]:
-    """Covariances that have an inverse."""
+def _regular(windows: Gaussians) -> np.ndarray:
+    """Covariances, or variances, that have an inverse."""
     if windows.covariances is None:
         raise ArgumentError("covariances are needed, and were not summed.")
+    if windows.covariances.ndim == 2:
+        level = np.maximum(windows.covariances.mean(1, keepdims=True), 0)
+        variances: np.ndarray = np.maximum(windows.covariances, 0) + _RIDGE * level + _TINY
+        return variances
     units = windows.covariances.shape[-1]
     level = np.einsum("nii->n", windows.covariances) / units
     lifted: np.ndarray = windows.covariances + (_RIDGE * np.maximum(level, 0) + _TINY)[:, None, None] * np.eye(units)
@@ -367,25 +409,32 @@ def _log_determinant(matrices: Float64[np.ndarray, "windows units units"]) -> Fl
     return determinants
 
 
-def _summed(frames: Float64[np.ndarray, "frames units"], per_cell: int, products: bool) -> Cells:
+def _summed(frames: Float64[np.ndarray, "frames units"], per_cell: int, spread: Spread) -> Cells:
     cells, units = -(-len(frames) // per_cell), frames.shape[1]
     counts = np.minimum(per_cell, len(frames) - per_cell * np.arange(cells)).astype(np.float64)
     # Zeros add nothing to any sum.
     padded = np.zeros((cells * per_cell, units))
     padded[: len(frames)] = frames
     filled = padded.reshape(cells, per_cell, units)
-    return Cells(counts, filled.sum(1), filled.mT @ filled if products else None)
+    squares: np.ndarray | None = None
+    if spread != "none":
+        squares = filled.mT @ filled if spread == "full" else np.square(filled).sum(1)
+    return Cells(counts, filled.sum(1), squares)
 
 
 def _slabs(cells: Cells) -> Iterator[Cells]:
     """The cells in pieces small enough for their running sums."""
-    at_once = _cells_at_once(cells.totals.shape[1], cells.squares is not None)
+    at_once = _cells_at_once(cells.totals[0].size if cells.squares is None else cells.squares[0].size)
     for start in range(0, len(cells), at_once):
         yield cells[start : start + at_once]
 
 
-def _cells_at_once(units: int, products: bool) -> int:
-    return max(64, _LARGEST_SUMS // (units * units if products else units))
+def _numbers(units: int, spread: Spread) -> int:
+    return units * units if spread == "full" else units
+
+
+def _cells_at_once(numbers: int) -> int:
+    return max(64, _LARGEST_SUMS // numbers)
 
 
 def _running(sums: np.ndarray) -> np.ndarray:

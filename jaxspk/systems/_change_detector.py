@@ -221,7 +221,9 @@ class ChangeDetector:
         shift = (self.vectors.span - self.vectors.tells_of) / 2
         positions, joints = found.times * rate + shift, speech.joints
         if len(joints) and len(positions):
-            nearest = joints[np.abs(positions[:, None] - joints).argmin(1)]
+            after = np.clip(np.searchsorted(joints, positions), 1, max(len(joints) - 1, 1))
+            before, behind = joints[after - 1], joints[np.minimum(after, len(joints) - 1)]
+            nearest = np.where(positions - before <= behind - positions, before, behind)
             positions = np.where(np.abs(positions - nearest) <= self.pause_seconds * rate, nearest, positions)
         # Of changes in one pause the strongest stays.
         by_strength = np.argsort(-found.strengths, kind="stable")
@@ -300,7 +302,7 @@ def siamese_vectors(encoder: SiameseEncoder) -> SpeechVectors:
 
 CEPSTRAL_BIC = ChangeConfig(method="bic", penalty=1.8, window_seconds=3.0)
 """Growing windows of cepstra. All of these settings were chosen on training speakers: experiments/score_changes.py."""
-SIAMESE_CODES = ChangeConfig(distance="bhattacharyya", shrinkage=0.1, threshold=0.5)
+SIAMESE_CODES = ChangeConfig(distance="trace", covariance="diagonal", shrinkage=0.1, window_seconds=2.5, threshold=50.0)
 """Gaussians of the speaker's units of codes."""
-EMBEDDINGS = ChangeConfig(distance="cosine", window_seconds=1.6, step_seconds=0.2, threshold=0.2, apart_seconds=0.4)
+EMBEDDINGS = ChangeConfig(distance="cosine", window_seconds=1.4, step_seconds=0.2, threshold=0.2, apart_seconds=0.4)
 """Of windows embedded by a speaker encoder."""

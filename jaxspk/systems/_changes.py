@@ -17,6 +17,7 @@ from jaxspk.systems._change_curves import (
     MEAN_DISTANCES,
     Distance,
     Growth,
+    Spread,
     between_gaussians,
     criterion_of,
     growing_windows,
@@ -45,6 +46,8 @@ class ChangeConfig:
     """How far a peak must stand out, in units of the distance."""
     penalty: float = 1.0
     """Of the criterion: the larger, the fewer changes."""
+    covariance: Literal["full", "diagonal"] = "full"
+    """Of Gaussians; diagonal takes units for independent, as hundreds of them need. The criterion's is always full."""
     shrinkage: float = 0.0
     """Share of the mean variance in covariances; positive where a window has few frames for its units."""
     apart_seconds: float = 0.5
@@ -57,6 +60,7 @@ class ChangeConfig:
     def __post_init__(self) -> None:
         _checks.check_choice("method", self.method, ("distance", "bic"))
         _checks.check_choice("distance", self.distance, (*MEAN_DISTANCES, *GAUSSIAN_DISTANCES, "bic"))
+        _checks.check_choice("covariance", self.covariance, ("full", "diagonal"))
         _checks.check_range("step_seconds", self.step_seconds, low=0.001, high=10.0)
         _checks.check_range("window_seconds", self.window_seconds, low=2 * self.step_seconds, high=60.0)
         for name in ("apart_seconds", "growth_seconds", "threshold"):
@@ -66,9 +70,11 @@ class ChangeConfig:
         _checks.check_range("shrinkage", self.shrinkage, low=0.0, high=1.0)
 
     @property
-    def products(self) -> bool:
-        """Whether covariances are compared, not means alone."""
-        return self.method == "bic" or self.distance not in MEAN_DISTANCES
+    def spread(self) -> Spread:
+        """What has to be known of frames besides their mean."""
+        if self.method == "bic" or self.distance == "bic":
+            return "full"
+        return "none" if self.distance in MEAN_DISTANCES else self.covariance
 
     def with_sensitivity(self, sensitivity: float) -> "ChangeConfig":
         """More than 1 finds weaker changes, less than 1 only stronger ones."""
@@ -149,7 +155,7 @@ def find_changes(
         )
     blocks = [features] if isinstance(features, np.ndarray) else features
     frames = _checked(blocks, config, (window - gap) * frames_per_cell)
-    summed = sum_cells(frames, frames_per_cell, products=config.products)
+    summed = sum_cells(frames, frames_per_cell, spread=config.spread)
     apart = cells(config.apart_seconds)
     if config.method == "bic":
         growth = Growth(apart, max(window, 2 * apart), cells(config.growth_seconds), cells(config.longest_seconds))
@@ -179,10 +185,10 @@ def _checked(
         if not np.isfinite(block).all():
             raise ArgumentError("`features` must be finite.")
         units = block.shape[1]
-        if config.products and not config.shrinkage and in_window <= 2 * units:
+        if config.spread == "full" and not config.shrinkage and in_window <= 2 * units:
             raise ArgumentError(
                 f"a window of {in_window} frames is too short for the covariance of {units} units; take longer "
-                "windows, fewer units, `shrinkage`, or a distance of means."
+                "windows, fewer units, `shrinkage`, a diagonal covariance, or a distance of means."
             )
         yield block
 

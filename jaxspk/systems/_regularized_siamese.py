@@ -8,6 +8,7 @@ here is a field, and every default this project's choice.
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -46,18 +47,26 @@ class SiameseConfig:
     code_units: int = 100
     """Units of the code; overcomplete, as the paper's abstract asks, where there are more than inputs."""
     speaker_units: int = 50
-    """|CS|: how many of them, the first, are to tell speakers apart; the rest learn from reconstruction alone."""
+    """How many of them, the first, are to tell speakers apart; the rest learn from reconstruction alone."""
     tied: bool = False
     """Take the encoder's matrices, transposed, for the decoder."""
     alpha: float = 0.2
     """Weight of reconstruction in L = α [L_R(X_1) + L_R(X_2)] + (1 - α) L_D; 0 permits collapse, 1 is no more than an
     autoencoder."""
     lambda_mean: float | None = None
-    """λ_m a speaker unit (D_m grows with their number); None takes it from training pairs."""
+    """λ_m a unit compared (D_m grows with their number); None takes it from training pairs."""
     lambda_cov: float | None = None
-    """λ_S a pair of speaker units (D_S grows with their square); None takes it from training pairs."""
+    """λ_S a pair of units compared (D_S grows with their square); None takes it from training pairs."""
+    contrast_units: int | None = None
+    """Distances count as if so many units were compared, which keeps L_D's two terms in proportion however many
+    there are: D_m times that over their number, D_S times its square. None takes them as they are, as the paper."""
     summary: Summary = "mean_deviation"
     """What of a recording's speaker codes becomes its vector; see :func:`summarize_codes`."""
+    vector_dim: int = 200
+    """Length of a vector at most: so many principal components of the summaries of training recordings are kept."""
+    whitening: float = 0.5
+    """How far these are made to vary alike: divided by their deviation to this power; 0 leaves them, 1 is all the way,
+    which lifts what is noise. No speaker's name goes into it."""
 
     def __post_init__(self) -> None:
         _checks.check_range("segment_frames", self.segment_frames, low=2)
@@ -67,7 +76,11 @@ class SiameseConfig:
         for name in ("lambda_mean", "lambda_cov"):
             if getattr(self, name) is not None:
                 _checks.check_range(name, getattr(self, name), low=0.0, low_open=True)
+        if self.contrast_units is not None:
+            _checks.check_range("contrast_units", self.contrast_units, low=1)
         _checks.check_choice("summary", self.summary, ("mean", "mean_deviation"))
+        _checks.check_range("vector_dim", self.vector_dim, low=1)
+        _checks.check_range("whitening", self.whitening, low=0.0, high=1.0)
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -75,9 +88,24 @@ class SiameseConfig:
         return (*self.hidden, self.code_units)
 
     @property
+    def compared_units(self) -> int:
+        """As how many units the distances count."""
+        return self.contrast_units or self.speaker_units
+
+    @property
+    def contrast_scale(self) -> float:
+        """What D_m is multiplied by, and D_S by its square."""
+        return self.compared_units / self.speaker_units
+
+    @property
+    def summary_dim(self) -> int:
+        """Numbers that sum a recording up."""
+        return self.speaker_units * (2 if self.summary == "mean_deviation" else 1)
+
+    @property
     def dim(self) -> int:
         """Length of a recording's vector."""
-        return self.speaker_units * (2 if self.summary == "mean_deviation" else 1)
+        return min(self.vector_dim, self.summary_dim)
 
 
 class Fitted(nnx.Variable[Any]):
@@ -91,16 +119,17 @@ class SiameseModel(nnx.Module):
       network: the autoencoder.
       input_mean: of each input, over training speech.
       input_deviation: likewise; inputs come to the network with mean 0 and deviation 1.
-      vector_mean: of each number of a training recording's summary.
-      vector_deviation: likewise; vectors are standardised before they are scaled to unit length.
+      summary_mean: of each number of a training recording's summary.
+      summary_map: from summaries less their mean to vectors, which are then scaled to unit length.
     """
 
     def __init__(self, config: SiameseConfig, *, rngs: nnx.Rngs) -> None:
-        """Draws the weights; what is measured is 0 and 1."""
+        """Draws the weights; what is measured changes nothing yet."""
         inputs = config.features.inputs
         self.network = SiameseNetwork(inputs, config.units, tied=config.tied, rngs=rngs)
         self.input_mean, self.input_deviation = Fitted(jnp.zeros(inputs)), Fitted(jnp.ones(inputs))
-        self.vector_mean, self.vector_deviation = Fitted(jnp.zeros(config.dim)), Fitted(jnp.ones(config.dim))
+        self.summary_mean = Fitted(jnp.zeros(config.summary_dim))
+        self.summary_map = Fitted(jnp.eye(config.summary_dim, config.dim))
 
     def standardized(self, frames: Float[Array, "*batch inputs"]) -> Float[Array, "*batch inputs"]:
         """What the network hears."""
@@ -192,10 +221,10 @@ class SiameseEncoder(RecordingEncoder):
         return np.concatenate(made)[: len(rows)]
 
     def vector_of(self, codes: Float[np.ndarray, "frames units"]) -> Float32[np.ndarray, " dim"]:
-        """The vector of a recording from its codes, standardised and of unit length."""
+        """The vector of a recording from its codes, of unit length."""
         summary = summarize_codes(codes[:, : self.config.speaker_units], self.config.summary)
-        moved = (summary - np.asarray(self.model.vector_mean[...])) / np.asarray(self.model.vector_deviation[...])
-        vector: np.ndarray = moved / max(float(np.linalg.norm(moved)), 1e-30)
+        mapped = (summary - np.asarray(self.model.summary_mean[...])) @ np.asarray(self.model.summary_map[...])
+        vector: np.ndarray = mapped / max(float(np.linalg.norm(mapped)), 1e-30)
         return vector.astype(np.float32)
 
     def _vectors(self, recordings: list[np.ndarray]) -> Float32[np.ndarray, "recordings dim"]:
@@ -224,6 +253,26 @@ def summarize_codes(codes: Float[np.ndarray, "frames units"], summary: Summary) 
     mean = np.clip(codes.mean(0), _LEAST_MOMENT, 1 - _LEAST_MOMENT)
     odds = np.log(mean / (1 - mean))
     return odds if summary == "mean" else np.concatenate([odds, np.log(codes.std(0) + _LEAST_MOMENT)])
+
+
+def summary_basis(
+    summaries: Float[np.ndarray, "recordings numbers"], dim: int, whitening: float
+) -> tuple[Float64[np.ndarray, " numbers"], Float64[np.ndarray, "numbers dim"]]:
+    r"""Mean, and the map to principal components of which the strong do not drown the weak.
+
+    Each number is brought to deviation 1; of what then are the principal components, with deviations :math:`s_k`, the
+    first are kept and divided by :math:`s_k^w`.
+
+    Args:
+      summaries: of training recordings.
+      dim: components to keep; where the recordings have fewer, the rest of the map is 0.
+      whitening: :math:`w`.
+    """
+    mean, deviation = summaries.mean(0), np.maximum(summaries.std(0), 1e-6)
+    _, sizes, directions = np.linalg.svd((summaries - mean) / deviation, full_matrices=False)
+    kept = min(dim, int(np.sum(sizes > 1e-6 * max(float(sizes[0]), 1e-30))))
+    scaled = directions[:kept].T * (sizes[:kept] / math.sqrt(len(summaries))) ** -whitening
+    return mean, np.pad(scaled / deviation[:, None], ((0, 0), (0, dim - kept)))
 
 
 def save_siamese(

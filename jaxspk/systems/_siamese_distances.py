@@ -37,15 +37,15 @@ class PairDistances:
 
 
 def pair_distances(encoder: SiameseEncoder, source: SegmentPairSource, *, batches: int = 16) -> PairDistances:
-    """D_m and D_S of the speaker units of the first pairs of a source."""
+    """D_m and D_S of the speaker units of the first pairs of a source, scaled as in training."""
     graph, state = nnx.split(encoder.model)
-    units = encoder.config.speaker_units
+    units, scale = encoder.config.speaker_units, encoder.config.contrast_scale
 
     @jax.jit
     def measure(state: nnx.State[Any, Any], first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
         model = nnx.merge(graph, state)
         codes = [model(frames)[..., :units] for frames in (first, second)]
-        return losses.mean_distance(*codes), losses.covariance_distance(*codes)
+        return scale * losses.mean_distance(*codes), scale**2 * losses.covariance_distance(*codes)
 
     made = [source[number] for number in range(batches)]
     found = [measure(state, batch["frames_1"], batch["frames_2"]) for batch in made]

@@ -12,12 +12,15 @@ from jaxspk import _checks
 from jaxspk.audio import SpeechFrames
 from jaxspk.data import Manifest
 from jaxspk.systems._cepstral_baselines import BaselineConfig, cepstral_tables, cosine_table
-from jaxspk.systems._regularized_siamese import SiameseEncoder, summarize_codes
+from jaxspk.systems._regularized_siamese import SiameseEncoder, summarize_codes, summary_basis
 from jaxspk.systems._speaker_evaluation import VerificationScores, score_table
-from jaxspk.systems._speaker_statistics import DISTANCES, DistanceName, distance_table, speaker_statistics
+from jaxspk.systems._speaker_statistics import DistanceName, distance_table, speaker_statistics
 
 NETWORK, CONTROL, CEPSTRA = "network", "control", "cepstra"
 """Kinds of rows: by the network's speaker units, trained or not; by its other units; by cepstra without a network."""
+
+# Of codes; the third needs a determinant for each pair of recordings, minutes with hundreds of units.
+_GAUSSIAN_DISTANCES: tuple[DistanceName, ...] = ("trace", "kullback_leibler")
 
 Part = Literal["speaker units", "rest units", "cepstra"]
 
@@ -65,7 +68,7 @@ def compare_encoders(
     for name, encoder in encoders.items():
         tables[f"{name}, cosine", NETWORK] = functools.partial(_vector_table, encoder, tested)
     last_name, last = list(encoders.items())[-1]
-    for distance in DISTANCES:
+    for distance in _GAUSSIAN_DISTANCES:
         title = f"{last_name}, Gaussian, {distance.replace('_', '-')}"
         tables[title, NETWORK] = functools.partial(_gaussian_table, last, tested, distance, settings.shrinkage)
     if last.config.speaker_units < last.config.code_units:
@@ -114,13 +117,14 @@ def _gaussian_table(
 def _rest_table(
     encoder: SiameseEncoder, tested: Sequence[SpeechFrames], known: Sequence[SpeechFrames]
 ) -> Float64[np.ndarray, "recordings recordings"]:
-    """The units beyond the speaker's, summed up and standardised just as these."""
-    units, summary = encoder.config.speaker_units, encoder.config.summary
-    vectors, standard = (
-        np.stack([summarize_codes(encoder.codes_of(one)[:, units:], summary) for one in recordings])
-        for recordings in (tested, known)
+    """The units beyond the speaker's, summed up and mapped just as these."""
+    config = encoder.config
+    summaries, standard = (
+        np.stack([summarize_codes(encoder.codes_of(one)[:, config.speaker_units :], config.summary) for one in part])
+        for part in (tested, known)
     )
-    return cosine_table(vectors, standard)
+    mean, basis = summary_basis(standard, config.dim, config.whitening)
+    return cosine_table((summaries - mean) @ basis)
 
 
 # --- What each part of the code carries: linear probes. ---

@@ -14,6 +14,12 @@ from jaxtyping import Array, Bool, Float
 from jaxspk import losses
 from jaxspk.models import SiameseNetwork, logistic
 from jaxspk.systems._regularized_siamese import Fitted, SiameseConfig, SiameseModel
+from jaxspk.systems._siamese_contrast import (
+    drawn_pairs_loss,
+    drawn_pairs_loss_plain,
+    every_pair_loss,
+    every_pair_loss_plain,
+)
 
 Batch = Mapping[str, Array]
 GradientRule = Literal["closed_form", "autodiff"]
@@ -58,12 +64,11 @@ def siamese_objective(
       config: of the network.
       gradient: which rule differentiates :math:`L_D` at the code layer.
       comparisons: first segments are compared with their partner and with so many partners, less one, of other pairs
-        of the batch, most of which are of two speakers. Their codes are there already.
+        of the batch, most of which are of two speakers. Their statistics are there already.
 
     Returns:
       A function of learner, batch (:func:`jaxspk.data.segment_pair_batches`) and key.
     """
-    discriminate = {"closed_form": discrimination_loss, "autodiff": _discrimination_by_autodiff}[gradient]
     units = config.speaker_units
 
     def objective(learner: SiameseLearner, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
@@ -71,87 +76,37 @@ def siamese_objective(
         inputs = learner.model.standardized(jnp.stack([batch["frames_1"], batch["frames_2"]]))
         sums = network.preactivations(inputs)
         reconstruction = losses.reconstruction_loss(inputs, network.decode(logistic(sums))).sum(0).mean()
-        pairs = compared_pairs(sums, batch, comparisons)
         tolerances = learner.lambda_mean[...], learner.lambda_cov[...]
-        discrimination = _balanced(discriminate(pairs.first, pairs.second, pairs.same, *tolerances, units), pairs.same)
+        if comparisons == 1 and config.contrast_units is None:
+            discriminate = {"closed_form": drawn_pairs_loss, "autodiff": drawn_pairs_loss_plain}[gradient]
+            same = batch["same_speaker"]
+            weights = balanced_weights(same, jnp.ones(same.shape, sums.dtype))
+            discrimination = jnp.sum(weights * discriminate(sums[0], sums[1], same, *tolerances, units))
+        else:
+            same = batch["speaker_1"][:, None] == batch["speaker_2"]
+            weights = balanced_weights(same, compared(len(same), comparisons).astype(sums.dtype))
+            every = {"closed_form": every_pair_loss, "autodiff": every_pair_loss_plain}[gradient]
+            discrimination = every(sums[0], sums[1], same, weights, *tolerances, units, config.contrast_scale)
         value = config.alpha * reconstruction + (1 - config.alpha) * discrimination
-        codes = logistic(jax.lax.stop_gradient(sums))
-        measured = _measured(codes[..., :units], batch["same_speaker"], *tolerances)
+        codes = logistic(jax.lax.stop_gradient(sums[..., :units])) * config.contrast_scale**0.5
+        measured = _measured(codes, batch["same_speaker"], *tolerances)
         return value, {"reconstruction": reconstruction, "discrimination": discrimination, **measured}
 
     return objective
 
 
-class ComparedPairs(NamedTuple):
-    """Total inputs of the code layer for both segments of each pair, and whether one speaker said both."""
-
-    first: Float[Array, "pairs frames units"]
-    second: Float[Array, "pairs frames units"]
-    same: Bool[Array, " pairs"]
+def compared(pairs: int, comparisons: int) -> Bool[Array, "pairs pairs"]:
+    """Which first segments meet which second ones: their own, then that of the next pair, and so on round the batch."""
+    numbers = jnp.arange(pairs)
+    return (numbers - numbers[:, None]) % pairs < comparisons
 
 
-def compared_pairs(sums: Float[Array, "2 pairs frames units"], batch: Batch, comparisons: int) -> ComparedPairs:
-    """Each first segment with its partner, then with the partner of the next pair, and so on round the batch."""
-    if comparisons == 1:
-        return ComparedPairs(sums[0], sums[1], batch["same_speaker"])
-    shifts = range(comparisons)
-    second = jnp.concatenate([jnp.roll(sums[1], -shift, axis=0) for shift in shifts])
-    speaker = jnp.concatenate([jnp.roll(batch["speaker_2"], -shift) for shift in shifts])
-    first = jnp.concatenate([sums[0]] * comparisons)
-    return ComparedPairs(first, second, jnp.tile(batch["speaker_1"], comparisons) == speaker)
-
-
-# --- The contrastive loss as a function of the code layer's total input, by either rule. ---
-
-
-def discrimination_loss(
-    preactivations_1: Float[Array, "pairs frames units"],
-    preactivations_2: Float[Array, "pairs frames units"],
-    same_speaker: Bool[Array, " pairs"],
-    lambda_mean: Float[Array, ""],
-    lambda_cov: Float[Array, ""],
-    speaker_units: int,
-) -> Float[Array, " pairs"]:
-    """L_D of pairs, differentiated at the code layer by the paper's closed form, with its zero block."""
-    return _by_closed_form(preactivations_1, preactivations_2, same_speaker, lambda_mean, lambda_cov, speaker_units)
-
-
-def _discrimination_by_autodiff(
-    sums_1: Array, sums_2: Array, same: Array, lambda_mean: Array, lambda_cov: Array, units: int
-) -> Array:
-    codes_1, codes_2 = (logistic(sums[..., :units]) for sums in (sums_1, sums_2))
-    return losses.siamese_discrimination_loss_plain(
-        codes_1, codes_2, same, lambda_mean=lambda_mean, lambda_cov=lambda_cov
-    )
-
-
-_by_closed_form = jax.custom_vjp(_discrimination_by_autodiff, nondiff_argnums=(5,))
-
-
-def _forward(
-    sums_1: Array, sums_2: Array, same: Array, lambda_mean: Array, lambda_cov: Array, units: int
-) -> tuple[Array, tuple[Array, ...]]:
-    arguments = sums_1, sums_2, same, lambda_mean, lambda_cov
-    return _discrimination_by_autodiff(*arguments, units), arguments
-
-
-def _backward(units: int, residuals: tuple[Array, ...], cotangent: Array) -> tuple[Array | None, ...]:
-    sums_1, sums_2, same, lambda_mean, lambda_cov = residuals
-    of_1, of_2 = losses.siamese_preactivation_grad(
-        sums_1, sums_2, same, units=units, lambda_mean=lambda_mean, lambda_cov=lambda_cov, cotangent=cotangent
-    )
-    return of_1, of_2, None, None, None
-
-
-_by_closed_form.defvjp(_forward, _backward)
-
-
-def _balanced(values: Float[Array, " pairs"], same: Bool[Array, " pairs"]) -> Float[Array, ""]:
-    """The mean of both kinds' means; of one kind alone where the other is missing."""
-    shares = same.astype(values.dtype), 1 - same.astype(values.dtype)
-    means = [jnp.sum(values * share) / jnp.maximum(share.sum(), 1) for share in shares]
-    present = sum((share.sum() > 0).astype(values.dtype) for share in shares)
-    return (means[0] + means[1]) / present
+def balanced_weights(same: Bool[Array, "*pairs"], taken: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+    """Weights of sum 1 with which both kinds of pairs weigh alike, or one kind all where the other is missing."""
+    kinds = [taken * same, taken * ~same]
+    counts = [jnp.sum(kind) for kind in kinds]
+    present = sum((count > 0).astype(taken.dtype) for count in counts)
+    return (kinds[0] / jnp.maximum(counts[0], 1) + kinds[1] / jnp.maximum(counts[1], 1)) / present
 
 
 def _measured(

@@ -28,12 +28,18 @@ def small_siamese() -> SiameseTraining:
     return SiameseTraining(
         data=SpeechConfig(validation=0.1),
         system=SiameseConfig(
-            features=CepstraConfig(context=2), segment_frames=100, hidden=(128,), code_units=128, speaker_units=64
+            features=CepstraConfig(first=0, context=2),
+            segment_frames=100,
+            hidden=(256,),
+            code_units=384,
+            speaker_units=256,
+            contrast_units=64,
         ),
         pairs=64,
+        comparisons=64,
         pretraining=PretrainingConfig(steps=40),
         lambda_factor=0.3,
-        fit=_fit(steps=300, every=50),
+        fit=_fit(steps=150, every=50),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxspk import audio, data
 from jaxspk.audio import CepstraConfig
 from jaxspk.data import Manifest, Recordings, SpokenRecording
-from jaxspk.systems._regularized_siamese import SiameseEncoder, SiameseModel, summarize_codes
+from jaxspk.systems._regularized_siamese import SiameseEncoder, SiameseModel, summarize_codes, summary_basis
 from jaxspk.systems._speech import Speech
 
 
@@ -89,10 +89,11 @@ def measure_inputs(model: SiameseModel, recordings: Sequence[SpokenRecording], c
 
 
 def measure_vectors(encoder: SiameseEncoder, recordings: Sequence[SpokenRecording]) -> None:
-    """Mean and deviation of the summaries of recordings, put into the encoder's model."""
+    """The map from summaries of recordings to vectors, put into the encoder's model."""
     config = encoder.config
     summaries = np.stack(
         [summarize_codes(encoder.codes_of(one.frames)[:, : config.speaker_units], config.summary) for one in recordings]
     )
-    encoder.model.vector_mean[...] = jnp.asarray(summaries.mean(0), jnp.float32)
-    encoder.model.vector_deviation[...] = jnp.asarray(np.maximum(summaries.std(0), 1e-6), jnp.float32)
+    mean, basis = summary_basis(summaries, config.dim, config.whitening)
+    encoder.model.summary_mean[...] = jnp.asarray(mean, jnp.float32)
+    encoder.model.summary_map[...] = jnp.asarray(basis, jnp.float32)

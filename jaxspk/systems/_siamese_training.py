@@ -27,8 +27,8 @@ from jaxspk.training import FitConfig, FitResult, OptimizerConfig, Run, may_chan
 
 # Batches whose pairs set the tolerances, and those drawn for pictures of distances.
 _TOLERANCE_BATCHES = 16
-# Recordings that vectors are standardised by while the training goes on; all of them afterwards.
-_STANDARD_RECORDINGS = 200
+# Training recordings that vectors are mapped by while the training goes on; all of them afterwards.
+_STANDARD_RECORDINGS = 400
 # Below this deviation of a unit's mean between recordings the codes are one point, and nothing pulls them apart.
 _COLLAPSED = 1e-3
 # Seeds of streams that must differ from that of the training.
@@ -172,7 +172,7 @@ def train_siamese(
             stage="joint",
             progress=progress,
         )
-    units = config.system.speaker_units
+    units = config.system.compared_units
     found = dataclasses.replace(
         config.system, lambda_mean=tolerances.mean / units, lambda_cov=tolerances.covariance / units**2
     )
@@ -185,7 +185,7 @@ def train_siamese(
 
 def find_tolerances(config: SiameseTraining, model: SiameseModel, recordings: Sequence[SpokenRecording]) -> Tolerances:
     """λ_m and λ_S: those given by the unit, else from the distances of training pairs as the model is."""
-    system, units = config.system, config.system.speaker_units
+    system, units = config.system, config.system.compared_units
     given = (
         None if system.lambda_mean is None else system.lambda_mean * units,
         None if system.lambda_cov is None else system.lambda_cov * units**2,
@@ -241,7 +241,7 @@ def _validation(
 ) -> Callable[[SiameseLearner], Mapping[str, float]]:
     """A function of the model alone: its errors on all trials of the validation speakers' recordings."""
     trials = data.make_trials(speakers, sessions="any")
-    standard = known[:: max(1, len(known) // _STANDARD_RECORDINGS)]
+    standard = known[:: max(1, -(-len(known) // _STANDARD_RECORDINGS))]
 
     def validate(learner: SiameseLearner) -> Mapping[str, float]:
         encoder = SiameseEncoder(config.system, learner.model)

@@ -5,6 +5,7 @@ own background, so that steady noise, however loud, hides speech only where it l
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -128,7 +129,8 @@ def level_outline(levels: BandLevels, columns: int) -> Float32[np.ndarray, " col
         return np.zeros(0, np.float32)
     parts = np.array_split(levels.decibels, min(columns, len(levels.decibels)))
     power = np.array([float((10 ** (part.astype(np.float32) / 10)).sum(1).max()) for part in parts])
-    return np.sqrt(power).astype(np.float32)
+    outline: np.ndarray = np.sqrt(power).astype(np.float32)
+    return outline
 
 
 def _rise(levels: BandLevels) -> np.ndarray:
@@ -147,11 +149,12 @@ def _rise(levels: BandLevels) -> np.ndarray:
 
 def _filters(window: int, sample_rate: int) -> Float32[np.ndarray, "bins bands"]:
     """Triangles, evenly spaced in mel."""
-    mel = 2595 * np.log10(1 + np.array([_LOWEST_HZ, min(_HIGHEST_HZ, 0.475 * sample_rate)]) / 700)
-    edges = 700 * (10 ** (np.linspace(*mel, _BANDS + 2) / 2595) - 1)
+    lowest, highest = (2595 * math.log10(1 + hz / 700) for hz in (_LOWEST_HZ, min(_HIGHEST_HZ, 0.475 * sample_rate)))
+    edges = 700 * (10 ** (np.linspace(lowest, highest, _BANDS + 2) / 2595) - 1)
     hertz = np.arange(window // 2 + 1)[:, None] * sample_rate / window
     rising, falling = (hertz - edges[:-2]) / np.diff(edges)[:-1], (edges[2:] - hertz) / np.diff(edges)[1:]
-    return np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
+    triangles: np.ndarray = np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
+    return triangles
 
 
 def _and_then(blocks: Iterable[np.ndarray], last: np.ndarray) -> Iterator[np.ndarray]:

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from jaxspk import data, training
 from jaxspk.audio import FrameFeatureConfig
 from jaxspk.clustering import cluster_embeddings
-from jaxspk.errors import CorpusError
+from jaxspk.errors import ArgumentError, CorpusError
 from jaxspk.systems._cluster_scores import draw_items, score_clusters
 from jaxspk.systems._u_vector_baselines import LinearDiscriminant
 from jaxspk.systems._u_vector_scores import (
@@ -64,6 +64,13 @@ class UVectorExperiment:
     """Whom to cluster, and what is known of them."""
     training: UVectorTraining = dataclasses.field(default_factory=UVectorTraining)
     """How to train."""
+
+    def __post_init__(self) -> None:
+        if self.speech.apart != "segment" and self.training.twin != "pairwise":
+            raise ArgumentError(
+                "`apart` is about the cannot-links of pairs, and a loss on whole pseudo-classes has none; "
+                "leave it, or set `twin` to 'pairwise'."
+            )
 
 
 class CurvePoint(NamedTuple):

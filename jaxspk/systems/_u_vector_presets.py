@@ -144,6 +144,6 @@ def _classes(classes: int, frames: int) -> ClasswiseConfig:
 def _fit(*, steps: int, learning_rate: float, every: int) -> FitConfig:
     optimizer = OptimizerConfig(name="adamw", learning_rate=learning_rate, schedule="cosine", weight_decay=1e-2)
     return FitConfig(
-        steps=steps, optimizer=optimizer, score="link_error", log_every=every, validate_every=every,
+        steps=steps, optimizer=optimizer, score="link_error", log_every=every // 4, validate_every=every,
         checkpoint_every=every * 5,
     )  # fmt: skip

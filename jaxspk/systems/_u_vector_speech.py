@@ -40,7 +40,7 @@ class UVectorSpeech:
     impurity: float = 0.0
     """Share of the frames whose pseudo-labels are permuted."""
     apart: Literal["segment", "recording"] = "segment"
-    """What cannot-links are between; "recording" believes that one speaker made each recording."""
+    """What the cannot-links of pairs are between; "recording" believes that one speaker made each recording."""
     more: bool = False
     """Also train, without labels, on the recordings of all other speakers of the same part."""
     hop_seconds: float | None = None

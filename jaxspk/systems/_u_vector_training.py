@@ -189,6 +189,7 @@ def train_u_vectors(
     if labelled.frames.shape[1] != samples:
         raise ArgumentError(f"`labelled` must have frames of {samples} samples, got {labelled.frames.shape[1]}.")
     learner = UVectorLearner(config, classes=labelled.classes, rngs=nnx.Rngs(config.seed))
+    validates = held_out is not None or watch is not None
     with u_vector_batches(config, labelled, noises) as batches:
         result = training.fit(
             learner,
@@ -197,7 +198,7 @@ def train_u_vectors(
             config.fit,
             key=jax.random.key(config.seed),
             run=run,
-            validate=_validation(config, labelled if held_out is None else held_out, watch),
+            validate=_validation(config, labelled if held_out is None else held_out, watch) if validates else None,
             progress=progress,
         )
     model = (result.last if held_out is None else result.model).model

@@ -6,8 +6,7 @@ size, 1, in every direction, and the directions are sorted by how much more diff
 
 .. math:: V^\top \Sigma_w V = I, \qquad V^\top \Sigma_b V = \operatorname{diag}(\varphi) .
 
-It is fitted once to conversations of known turns and kept beside a model's weights (``clustering.json``); where there
-is none, neighbouring windows of the recordings themselves, nearly always of one voice, take the place of labels.
+It is fitted once to conversations whose turns are known and kept beside a model's weights (``clustering.json``).
 """
 
 import base64
@@ -28,8 +27,6 @@ _FORMAT, _FORMAT_VERSION = "jaxspk-clustering", 1
 
 # What is not known of a covariance is taken to be alike in all directions: shares of it that are mixed in.
 _SHRINK_WITHIN, _SHRINK_BETWEEN = 0.3, 0.05
-_SHRINK_NEIGHBOURS = 0.9
-_FEWEST_NEIGHBOURS = 5
 _FEWEST_WINDOWS = 5
 
 
@@ -87,29 +84,6 @@ def fit_voice_space(
         _shrunk(_covariance(np.concatenate(within)), _SHRINK_WITHIN),
         _shrunk(_covariance(np.concatenate(between)), _SHRINK_BETWEEN),
     )
-
-
-def neighbour_space(
-    vectors: Float[np.ndarray, "windows dim"], stretches: Int[np.ndarray, " windows"], lag: int
-) -> VoiceSpace:
-    """A space from the windows that are to be clustered themselves, without labels.
-
-    Windows of one stretch of speech that follow each other without a common sample are taken for one voice; what
-    varies beyond that is between voices.
-
-    Args:
-      vectors: in order of time.
-      stretches: the number of the stretch of speech that each is in.
-      lag: from one window to the next that has no sample in common with it.
-    """
-    total = _covariance(vectors - vectors.mean(0))
-    pairs = np.flatnonzero(stretches[:-lag] == stretches[lag:]) if len(vectors) > lag else np.zeros(0, int)
-    if len(pairs) < _FEWEST_NEIGHBOURS:
-        return _space(_shrunk(total, 1.0), _shrunk(total, 1.0))
-    within = _covariance((vectors[pairs] - vectors[pairs + lag]) / np.sqrt(2))
-    values, directions = np.linalg.eigh(total - within)
-    between = (directions * np.maximum(values, 0)) @ directions.T
-    return _space(_shrunk(within, _SHRINK_NEIGHBOURS), _shrunk(between, _SHRINK_BETWEEN))
 
 
 def save_voice_space(folder: str | Path, space: VoiceSpace) -> Path:

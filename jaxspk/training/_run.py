@@ -37,7 +37,7 @@ from jaxspk.training._files import writing
 from jaxspk.training._log import TIMES, MetricsLog
 from jaxspk.training._processes import check_equal, connect, from_leader, note_failure
 from jaxspk.training._progress import say
-from jaxspk.training._watchdog import begin_heartbeat
+from jaxspk.training._watchdog import HEARTBEAT, begin_heartbeat
 
 _Config = TypeVar("_Config")
 
@@ -266,7 +266,7 @@ def read_config(folder: Path | str, cls: type[_Config]) -> _Config:
         raise CheckpointError(f"{path}: not the config of a run.")
     if values["run_format"] != _FORMAT:
         raise CheckpointError(
-            f"{path}: written in format {str(values['run_format'])[:40]!r}, this version of jaxspk reads {_FORMAT}."
+            f"{path}: written in format {repr(values['run_format'])[:40]}, this version of jaxspk reads {_FORMAT}."
         )
     try:
         return config_from_dict(cls, values["config"], where=str(path))
@@ -275,8 +275,9 @@ def read_config(folder: Path | str, cls: type[_Config]) -> _Config:
 
 
 def _scratch() -> Path:
-    """A folder that lasts as long as this process."""
-    folder = Path(tempfile.mkdtemp(prefix="jaxspk-"))
+    """A folder that lasts as long as this process, or as the attempt of its supervisor where that kills it."""
+    beat = os.environ.get(HEARTBEAT)
+    folder = Path(tempfile.mkdtemp(prefix="jaxspk-", dir=Path(beat).parent if beat else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

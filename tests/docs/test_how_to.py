@@ -4,11 +4,13 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from jaxspk import audio, systems
 from jaxspk.cli import main
 from jaxspk.errors import ModelError
-from jaxspk.systems import packaged_model
+from jaxspk.systems import packaged_model, with_u_vector_budget
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
@@ -23,7 +25,8 @@ def run_page(name: str, folder: Path) -> dict[str, object]:
 
 def test_every_page_is_run_here():
     tested = {
-        "check-your-own-gradient.md", "separate.md", "use-your-corpus.md", "who-speaks.md", "your-own-loss.md",
+        "check-your-own-gradient.md", "separate.md", "speaker-changes.md", "u-vectors.md", "use-your-corpus.md",
+        "who-speaks-when.md", "who-speaks.md", "your-own-loss.md",
     }  # fmt: skip
     assert {page.name for page in PAGES.glob("*.md") if "```python" in page.read_text()} == tested
 
@@ -52,6 +55,20 @@ def test_who_speaks(tmp_path, monkeypatch, capsys, as_a_user):
     assert same > different + 0.2
 
 
+def test_who_speaks_when(tmp_path, monkeypatch, capsys, as_a_user):
+    try:
+        packaged_model("metric_learning")
+    except ModelError:
+        pytest.skip("no weights come with this checkout")
+    monkeypatch.chdir(tmp_path)
+    assert main(["samples", "-o", "samples"]) == 0
+    capsys.readouterr()
+    run_page("who-speaks-when.md", tmp_path)
+    speakers = [line[-1] for line in capsys.readouterr().out.splitlines()]
+    # One man, another, the first again, whatever pauses they make.
+    assert [*dict.fromkeys(speakers)] == ["1", "2"] and speakers[-1] == "1"
+
+
 @pytest.mark.slow
 def test_your_own_loss(tmp_path, monkeypatch, as_a_user):
     pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
@@ -76,3 +93,24 @@ def test_check_your_own_gradient(tmp_path, monkeypatch, capsys, as_a_user):
     printed = capsys.readouterr().out
     assert "log_cosh: gradient right" in printed
     assert "log_cosh: gradient WRONG" in printed and "at argument 0[2, 1]" in printed
+
+
+def test_speaker_changes(tmp_path, monkeypatch, capsys, as_a_user):
+    monkeypatch.chdir(tmp_path)
+    run_page("speaker-changes.md", tmp_path)
+    assert "changes at [ 6. 15.]\nF1 1.0" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_u_vectors(tmp_path, monkeypatch, as_a_user):
+    brief = with_u_vector_budget(systems.U_VECTOR_PRESETS["cpu"](), steps=2)
+    monkeypatch.setitem(systems.U_VECTOR_PRESETS, "cpu", lambda: brief)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recordings").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        audio.write_audio(
+            tmp_path / "recordings" / f"{name}.wav", 0.1 * rng.normal(size=85 * 16_000).astype(np.float32), 16_000
+        )
+    names = run_page("u-vectors.md", tmp_path)
+    assert names["vectors"].shape[0] == 5 * len(names["segments"].frames)

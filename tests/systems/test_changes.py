@@ -34,10 +34,11 @@ CHANGES = [5.0, 8.0, 15.0]
         ChangeConfig(distance="bhattacharyya", threshold=0.3),
         ChangeConfig(distance="kullback_leibler", threshold=1.0),
         ChangeConfig(distance="trace", threshold=1.0, shrinkage=0.1),
+        ChangeConfig(distance="trace", threshold=1.0, covariance="diagonal"),
         ChangeConfig(distance="mean", threshold=1.0),
         ChangeConfig(distance="cosine", threshold=0.1),
     ],
-    ids=lambda config: config.method if config.method == "bic" else config.distance,
+    ids=lambda config: config.method if config.method == "bic" else f"{config.distance}-{config.covariance}",
 )
 def test_planted_changes_are_found_by_every_method(config):
     found = find_changes(FRAMES, frame_seconds=0.01, config=config)
@@ -75,23 +76,26 @@ def test_an_offset_and_a_scale_change_nothing():
     np.testing.assert_allclose(moved.curve, find_changes(FRAMES, frame_seconds=0.01, config=config).curve, rtol=1e-4)
 
 
-def test_the_curve_is_the_distance_of_the_windows():
-    config = ChangeConfig(distance="kullback_leibler", window_seconds=1.0, shrinkage=0.2, threshold=1.0)
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+@pytest.mark.parametrize("distance", ["trace", "kullback_leibler", "bhattacharyya"])
+def test_the_curve_is_the_distance_of_the_windows(distance, covariance):
+    config = ChangeConfig(distance=distance, covariance=covariance, window_seconds=1.0, shrinkage=0.2, threshold=1.0)
     found = find_changes(FRAMES, frame_seconds=0.01, config=config)
     for place in (40, 77, 123):
         edge = round(found.moments[place] * 100)
         sides = FRAMES[edge - 100 : edge], FRAMES[edge : edge + 100]
         gaussians = []
         for side in sides:
-            covariance = np.cov(side.T, bias=True)
-            level = np.trace(covariance) / len(covariance)
-            gaussians += [side.mean(0), 0.8 * covariance + 0.2 * level * np.eye(len(covariance))]
-        np.testing.assert_allclose(found.curve[place], metrics.kullback_leibler_distance(*gaussians), rtol=1e-4)
+            spread = np.cov(side.T, bias=True) * (1 if covariance == "full" else np.eye(side.shape[1]))
+            level = np.trace(spread) / len(spread)
+            gaussians += [side.mean(0), 0.8 * spread + 0.2 * level * np.eye(len(spread))]
+        defined = getattr(metrics, f"{distance}_distance")(*gaussians)
+        np.testing.assert_allclose(found.curve[place], defined, rtol=1e-4)
 
 
 def test_the_criterion_is_that_of_chen_and_gopalakrishnan():
     frames, penalty = FRAMES[300:700], 1.3
-    cells = sum_cells([frames], 10, products=True)
+    cells = sum_cells([frames], 10, spread="full")
     edges, values, curve = growing_windows(cells, Growth(5, 40, 10, 200), penalty)
     units = frames.shape[1]
 
@@ -104,7 +108,7 @@ def test_the_criterion_is_that_of_chen_and_gopalakrishnan():
     np.testing.assert_allclose(values[0], expected, rtol=1e-3)
     assert edges[0] == 20 and len(curve) == 41
     # In windows of one length, the sliding form is the same number.
-    sliding = sliding_curve(sum_cells([frames], 10, products=True), criterion_of(penalty), window=20)
+    sliding = sliding_curve(sum_cells([frames], 10, spread="full"), criterion_of(penalty), window=20)
     np.testing.assert_allclose(sliding[20], expected, rtol=1e-3)
 
 

@@ -46,10 +46,10 @@ def batch(seed=0, dtype=np.float32):
     return {name: jnp.asarray(array) for name, array in made.items()}
 
 
-def measured_on(made, drawn, **options):
+def measured_on(made, drawn, config=CONFIG, **options):
     """Loss and metrics, compiled."""
     graph, state = nnx.split(made)
-    objective = siamese_objective(CONFIG, **options)
+    objective = siamese_objective(config, **options)
     return jax.jit(lambda state: objective(nnx.merge(graph, state), drawn, jax.random.key(0)))(state)
 
 
@@ -76,9 +76,10 @@ def trained(gradient, comparisons, *, steps=25):
     return jax.tree.leaves(params), np.asarray(values)
 
 
-def test_the_papers_gradient_and_autodiff_train_to_the_same_parameters(x64):
-    closed, values = trained("closed_form", comparisons=2)
-    automatic, _ = trained("autodiff", comparisons=2)
+@pytest.mark.parametrize("comparisons", [1, 3])
+def test_the_papers_gradient_and_autodiff_train_to_the_same_parameters(comparisons, x64):
+    closed, values = trained("closed_form", comparisons)
+    automatic, _ = trained("autodiff", comparisons)
     before = jax.tree.leaves(nnx.state(learner(dtype=jnp.float64), nnx.Param))
     for one, other, start in zip(closed, automatic, before, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
@@ -107,9 +108,14 @@ def test_the_loss_is_the_whole_loss_of_the_drawn_pairs(x64):
     np.testing.assert_allclose(measured["d_mean_different"], distances[3:].mean(), rtol=1e-7)
 
 
-def test_more_comparisons_are_pairs_of_the_batch_with_both_kinds_weighed_alike(x64):
+@pytest.mark.parametrize("contrast_units", [None, 2])
+def test_more_comparisons_are_pairs_of_the_batch_with_both_kinds_weighed_alike(contrast_units, x64):
+    config = dataclasses.replace(CONFIG, contrast_units=contrast_units)
     made, drawn = learner(dtype=jnp.float64), batch(dtype=np.float64)
     codes = [made.model.network.encode(jnp.asarray(drawn[f"frames_{side}"]))[..., :4] for side in (1, 2)]
+    if contrast_units:
+        # Distances of half as many units are those of codes less by the root of 2.
+        codes = [one / np.sqrt(2) for one in codes]
     kinds = {True: [], False: []}
     for shift in range(3):
         for first in range(PAIRS):
@@ -120,7 +126,7 @@ def test_more_comparisons_are_pairs_of_the_batch_with_both_kinds_weighed_alike(x
                 one, other, jnp.asarray(same), lambda_mean=0.2, lambda_cov=0.05
             )
             kinds[same].append(float(loss))
-    _, measured = measured_on(made, drawn, comparisons=3)
+    _, measured = measured_on(made, drawn, config, comparisons=3)
     assert len(kinds[True]) > 3
     expected = (np.mean(kinds[True]) + np.mean(kinds[False])) / 2
     np.testing.assert_allclose(measured["discrimination"], expected, rtol=1e-6)

@@ -138,6 +138,7 @@ def test_a_table_reads_back_as_it_was_written(scores, tmp_path):
         read_u_vector_scores(path)
 
 
+@pytest.mark.slow
 def test_the_discriminant_finds_by_pseudo_labels_what_tells_speakers(made):
     features = FrameFeatureConfig(
         sample_rate=RATE, n_fft=128, window_length=128, hop_length=64, num_mels=20, normalize=False

@@ -168,7 +168,7 @@ TORTURE = ledger.Torture(
     name="failing disk",
     what="every write, fsync, rename and creation of a file during a training fails once, with ENOSPC, EIO and EROFS "
     "each: it goes on or ends in one line, loses one save at most, and resumes to the very parameters",
-    total=1_000,
+    total=len(ERRORS) * 404,  # As many operations as the training takes, about.
     chunk=15,
     begin=begin,
     outcome=outcome,

@@ -27,6 +27,7 @@ from jaxspk.reports import provenance
 
 STATE = Path("docs/results/reliability.json")
 MEMORY_BYTES = 6 << 30
+_PATIENCE = 30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Torture:
       what: one sentence for the table.
       total: cases that are wanted.
       chunk: cases a process.
-      seconds: a case that takes longer hangs.
+      seconds: a case that computes longer, or waits thirty times as long, hangs.
       begin: makes what all cases of a process need, in a folder of its own.
       outcome: of one case, a few words; beginning with BROKEN where a rule is broken.
     """
@@ -90,8 +91,7 @@ def run(torture: Torture, count: int, seed: int, state: Path, minutes: float = f
         line["cpu_seconds"] = round(line["cpu_seconds"] + part["cpu"], 1)
         rate = (last - line["done"]) / (time.monotonic() - began)
         line["done"] = last
-        made = provenance(seed=seed)
-        line |= {"date": made.date, "commit": made.commit, "machine": made.machine, "versions": dict(made.versions)}
+        line |= part["made"]
         keep(state, torture.name, line)
         print(f"{last:,} of {count:,}, {rate:.1f} a second, {len(line['broken'])} broken", flush=True)
     return line
@@ -99,7 +99,7 @@ def run(torture: Torture, count: int, seed: int, state: Path, minutes: float = f
 
 def run_chunk(torture: Torture, seed: int, first: int, last: int) -> dict[str, Any]:
     """What came of some cases; a crash or a hang is one more broken rule, and the cases after it are run."""
-    merged: dict[str, Any] = {"outcomes": collections.Counter(), "broken": [], "slowest": 0.0, "cpu": 0.0}
+    merged: dict[str, Any] = {"outcomes": collections.Counter(), "broken": [], "slowest": 0.0, "cpu": 0.0, "made": {}}
     with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         while first < last:
             notes = Path(folder, f"notes-{first}")
@@ -113,8 +113,11 @@ def run_chunk(torture: Torture, seed: int, first: int, last: int) -> dict[str, A
                     outcome = "BROKEN"
                 merged["outcomes"][outcome] += 1
             first += len(found)
+            made = notes.with_suffix(".made")
+            if made.is_file():
+                merged["made"] = json.loads(made.read_text())
             if code and first < last:
-                what = "hung" if code == -signal.SIGALRM else f"died with code {code}"
+                what = "hung" if code in (-signal.SIGALRM, -signal.SIGPROF) else f"died with code {code}"
                 merged["broken"].append([first, f"BROKEN {what}"])
                 merged["outcomes"]["BROKEN"] += 1
                 first += 1
@@ -156,7 +159,9 @@ def _work(torture: Torture, seed: int, first: int, last: int, notes: Path, folde
     prepared = torture.begin(folder)
     with notes.open("w") as stream:
         for number in range(first, last):
-            signal.setitimer(signal.ITIMER_REAL, torture.seconds)  # Unhandled, it ends the process.
+            # Unhandled, both end the process: one that computes, and one that waits, on however busy a machine.
+            signal.setitimer(signal.ITIMER_PROF, torture.seconds)
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE * torture.seconds)
             began, worked = time.monotonic(), sum(os.times()[:4])
             try:
                 outcome = torture.outcome(prepared, seed, number)
@@ -165,9 +170,14 @@ def _work(torture: Torture, seed: int, first: int, last: int, notes: Path, folde
                 where = f"{Path(place.filename).name}:{place.lineno}"
                 outcome = f"BROKEN {type(error).__name__}: {str(error)[:300]} ({where})"
             took, worked = time.monotonic() - began, sum(os.times()[:4]) - worked
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+                signal.setitimer(timer, 0)
             stream.write(json.dumps([number, outcome, round(took, 4), round(worked, 4)]) + "\n")
             stream.flush()
+    # Here, for it starts JAX, which the process that forks must not.
+    made = provenance(seed=seed)
+    facts = {"date": made.date, "commit": made.commit, "machine": made.machine, "versions": dict(made.versions)}
+    notes.with_suffix(".made").write_text(json.dumps(facts))
 
 
 def _noted(notes: Path) -> Iterator[tuple[int, str, float, float]]:
@@ -177,16 +187,11 @@ def _noted(notes: Path) -> Iterator[tuple[int, str, float, float]]:
 
 
 def _in_child(work: Callable[[], None]) -> int:
-    """Runs something in a fork of this process, which must not have computed with JAX; its exit status."""
-
-    def quiet() -> None:
-        # What C libraries print belongs to nobody; Python's own errors are the caller's to see.
-        work()
-
+    """Runs something in a fork of this process, which must not have started JAX; its exit status."""
     with warnings.catch_warnings():
         # JAX warns of forks because of its threads, of which there are none yet.
         warnings.simplefilter("ignore", RuntimeWarning)
-        process = multiprocessing.get_context("fork").Process(target=quiet)
+        process = multiprocessing.get_context("fork").Process(target=work)
         process.start()
     process.join()
     return process.exitcode or 0

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +86,8 @@ def careless(prepared: Path, seed: int, number: int) -> str:
         raise ValueError("not documented")
     if number == 7:
         os._exit(9)
-    if number == 9:
-        time.sleep(60)
+    while number == 9:
+        pass
     return "BROKEN 3 is wrong" if number == 3 else "odd" if number % 2 else "even"
 
 
@@ -105,7 +104,7 @@ def test_every_broken_rule_is_counted_and_nothing_stops_the_count(tmp_path):
     assert line["done"] == 12 and line["outcomes"] == {"even": 6, "odd": 2, "BROKEN": 4}
     told = dict(map(tuple, line["broken"]))
     assert told[5].startswith("BROKEN ValueError: not documented") and "died with code 9" in told[7]
-    assert "hung" in told[9] and line["slowest_seconds"] < 1
+    assert "hung" in told[9]
     # It goes on from there, and another seed begins anew.
     assert ledger.run(CARELESS, 12, 0, state) == line
     assert ledger.run(CARELESS, 2, 1, state)["outcomes"] == {"even": 1, "odd": 1}
@@ -159,6 +158,26 @@ def test_a_nul_in_a_table_is_refused(tmp_path, as_a_user):
     (tmp_path / "table.csv").write_bytes(b"path,speaker,seconds\na\x00.wav,ann,1\n")
     with pytest.raises(CorpusError, match="line 2: holds a NUL character"):
         data.read_corpus(tmp_path / "table.csv")
+
+
+def test_a_header_of_several_lines_is_told_in_one(tmp_path, as_a_user):
+    (tmp_path / "table.csv").write_bytes(b'one,"two\n\nthree"\n1,2\n')
+    with pytest.raises(CorpusError, match=r"found one, two three\."):
+        data.Manifest.from_csv(tmp_path / "table.csv")
+
+
+def test_names_that_no_file_can_have_are_refused_not_raised(tmp_path, as_a_user):
+    """Of a mixture list and of Kaldi's tables: too long, or with a NUL."""
+    _, kinds = text.begin(tmp_path)
+    content = next(kind.content for kind in kinds if kind.name == "mixture list").decode()
+    name = content.splitlines()[1].split(",")[4]
+    (tmp_path / "table.csv").write_text(content.replace(name, f"{'x' * 300}.wav"))
+    with pytest.raises(CorpusError, match="which is not there"):
+        data.read_mixture_list(tmp_path / "table.csv")
+    for bad in ("x" * 300, "a\0"):
+        (tmp_path / "kaldi" / "wav.scp").write_text(f"u1 ../a/one.wav\nu2 {bad}.wav\n")
+        scan = data.read_corpus(tmp_path / "kaldi", "kaldi")
+        assert len(scan.manifest) == 1 and len(scan.problems) == 1
 
 
 def test_a_model_that_would_be_built_for_ever_is_refused(stored, as_a_user):

@@ -21,12 +21,14 @@ from tests.torture import ledger, mutations
 
 
 class Kind(NamedTuple):
-    """A kind of file: a sound one, what reads it, and whether it is JSON."""
+    """A kind of file: a sound one, what reads it, whether it is JSON, its name, and whether all it needs is there."""
 
     name: str
     content: bytes
     read: Callable[[Path], Any]
     is_json: bool = False
+    file: str = "table.csv"
+    complete: bool = True
 
 
 def kinds(mixtures: bytes) -> list[Kind]:
@@ -45,6 +47,11 @@ def kinds(mixtures: bytes) -> list[Kind]:
         Kind("manifest", MANIFEST, data.Manifest.from_csv),
         Kind("corpus table", MANIFEST, data.read_corpus),
         Kind("mixture list", mixtures, data.read_mixture_list),
+        Kind("recordings, Kaldi's", b"u1 ../a/one.wav\nu2 ../b/one.wav\n", _kaldi, file="kaldi/wav.scp"),
+        Kind("speakers, Kaldi's", b"u1 ann\nu2 bob\n", _kaldi, file="kaldi/utt2spk"),
+        # Their corpora are not here; all but the last step is taken.
+        Kind("list of wsj0-mix", WSJ0, data.read_mixture_list, file="list.txt", complete=False),
+        Kind("table of LibriMix", LIBRIMIX, data.read_mixture_list, complete=False),
         Kind("RTTM", RTTM, data.read_rttm),
         Kind("trials", b"1 a.wav b.wav\n0 a.wav c.wav\n1 b.wav d.wav\n", data.read_trials),
         Kind("trials, Kaldi's", b"a.wav b.wav target\na.wav c.wav nontarget\n", data.read_trials),
@@ -78,6 +85,12 @@ a/one.wav,ann,F,3.25,"hello, there",s1,made,train
 a/two.wav,ann,F,2.5,,s2,made,train
 b/one.wav,bob,M,4.0,,s1,made,test
 """
+WSJ0 = b"""wsj0/si_et_05/440/440c020a.wav 1.2426 wsj0/si_dt_05/050/050a0501.wav -1.2426
+wsj0/si_tr_s/011/011c0201.wav 0.5 wsj0/si_et_05/440/440c020a.wav -0.5
+"""
+LIBRIMIX = b"""mixture_ID,source_1_path,source_1_gain,source_2_path,source_2_gain,noise_path,noise_gain
+61-70968-0003_1580-141084-0010,test-clean/61/70968/61-70968-0003.flac,0.5,test-clean/1580/141084/1580-141084-0010.flac,0.7,n.wav,0.2
+"""
 RTTM = b"""SPEAKER talk 1 0.500 2.250 <NA> <NA> ann <NA> <NA>
 ;; a remark
 SPEAKER talk 1 3.000 1.000 <NA> <NA> bob <NA> <NA>
@@ -98,14 +111,18 @@ def begin(folder: Path) -> tuple[Path, list[Kind]]:
     data.write_mixture_list(folder / "table.csv", source)
     made = kinds((folder / "table.csv").read_bytes())
     for kind in made:
+        place(folder, kind).parent.mkdir(exist_ok=True)
         place(folder, kind).write_bytes(kind.content)
-        kind.read(place(folder, kind))
+    for kind in made:
+        place(folder, kind).write_bytes(kind.content)
+        if kind.complete:
+            kind.read(place(folder, kind))
     return folder, made
 
 
 def place(folder: Path, kind: Kind) -> Path:
     """Where the file is read: a run's configuration has a name of its own."""
-    return folder / ("config.json" if kind.is_json else "table.csv")
+    return folder / ("config.json" if kind.is_json else kind.file)
 
 
 def outcome(prepared: tuple[Path, list[Kind]], seed: int, number: int) -> str:
@@ -122,9 +139,16 @@ def outcome(prepared: tuple[Path, list[Kind]], seed: int, number: int) -> str:
     try:
         kind.read(path)
     except JaxspkError as error:
-        what = ledger.refused(error, str(path), "manifest", "speaker")
+        what = ledger.refused(error, str(path), str(path.parent), "manifest", "speaker")
         return what if what.startswith("BROKEN") else f"{kind.name}: {what}"
+    finally:
+        # Files that are read together are sound but for the one.
+        path.write_bytes(kind.content)
     return f"{kind.name}: read"
+
+
+def _kaldi(path: Path) -> Any:
+    return data.read_corpus(path.parent, "kaldi")
 
 
 def _json(path: Path) -> dict[str, Any]:

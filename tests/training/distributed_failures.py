@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,9 +198,7 @@ def launch(
     return said
 
 
-def disturb(
-    kind: str, folder: Path, draw: random.Random, *, steps: int = STEPS
-) -> Callable[[int, Fork], None]:
+def disturb(kind: str, folder: Path, draw: random.Random, *, steps: int = STEPS) -> Callable[[int, Fork], None]:
     """What happens once, when the log has reached a random line, to one of two processes."""
     wanted = draw.uniform(0, steps / 4)
     moment, victim = int(wanted), draw.randrange(2)
@@ -284,6 +282,23 @@ def quick(parent: Path) -> float:
     return float(in_a_process(lambda: distance(disturbed, alone))) if said else math.inf
 
 
+def with_changing_counts(folder: Path, counts: Sequence[int]) -> None:
+    """One training by so many processes, killed and gone on with by another number of them, and so on."""
+    for place, count in enumerate(counts):
+        until = math.inf if place == len(counts) - 1 else STEPS / 4 * (place + 1) / len(counts)
+
+        def look(index: int, fork: Fork, until: float = until) -> None:
+            if index == 0 and lines(folder) >= until:
+                fork.process.kill()
+
+        try:
+            launch(lambda: train(folder), folder, count=count, look=look, restarts=0)
+        except RuntimeError:
+            if until == math.inf:
+                raise
+            print(f"{count} processes killed at line {lines(folder)}", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=20, help="of each kind")
@@ -291,7 +306,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--record", type=Path, help="JSON of the trials done; a later command goes on from there")
     parser.add_argument("--quick", action="store_true", help="one short training instead, against one process")
+    parser.add_argument(
+        "--counts", nargs="+", type=int, help="instead, a training gone on with by these numbers of processes"
+    )
     arguments = parser.parse_args()
+    if arguments.counts:
+        with tempfile.TemporaryDirectory() as parent:
+            share_compiled_code(Path(parent) / "compiled")
+            alone, changed = Path(parent) / "alone", Path(parent) / "changed"
+            launch(lambda: train(alone), alone, count=1)
+            with_changing_counts(changed, arguments.counts)
+            apart = float(in_a_process(lambda: distance(changed, alone)))
+        print(f"{arguments.counts} processes: parameters {apart:.1e} from those of one process")
+        return int(apart > 1e-4)
     if arguments.quick:
         with tempfile.TemporaryDirectory() as parent:
             share_compiled_code(Path(parent) / "compiled")

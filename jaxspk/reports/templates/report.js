@@ -122,7 +122,8 @@ for (const timeline of document.querySelectorAll(".timeline")) {
     show();
     if (!audio.src) return;
     audio.currentTime = time;
-    audio.play();
+    // Whoever pauses or clicks on before it has begun to play breaks it off; that is no fault.
+    audio.play().catch(() => {});
   };
   const playTurn = (turn) => {
     if (!turn) return;
